@@ -1,0 +1,115 @@
+"""3-D convolution with the padding of the published networks, run as 2-D where it can be."""
+
+import keras
+from keras import ops
+
+from keras_nonlocal.layers.acceleration import xla_pays_off
+
+
+@keras.saving.register_keras_serializable(package="keras_nonlocal")
+class Conv3D(keras.layers.Conv3D):
+    """3-D convolution that pads alike on both sides.
+
+    Keras' `padding="same"` puts the odd zero of a strided convolution at the far end; PyTorch
+    and Caffe2 pad both ends alike, and no published weight survives the difference. This layer
+    pads `kernel_size // 2` at both ends of each axis. Kernels that span only space, or only
+    time, run as the 2-D convolution that they are, which is never slower forward, is faster
+    backward in bfloat16, and has kernels on devices that lack 3-D ones.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: int or `(frames, height, width)`, each odd.
+        strides: int or `(frames, height, width)`.
+        use_bias: `False` by default, as a norm follows nearly every convolution here.
+        padding: `"symmetric"`, the only choice; `keras.layers.Conv3D` has the others.
+        **kwargs: further arguments of `keras.layers.Conv3D`, such as `kernel_initializer`.
+
+    Input shape:
+        `(batch, frames, height, width, channels)`; sizes may be unknown.
+
+    Output shape:
+        `(batch, ceil(frames / stride), ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: on even kernel sizes, groups, dilation, channels first, another `padding`.
+
+    Example:
+
+    >>> conv = keras_nonlocal.layers.Conv3D(16, (3, 1, 1))
+    >>> conv(np.ones((1, 4, 8, 8, 3), "float32")).shape
+    TensorShape([1, 4, 8, 8, 16])
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=(1, 1, 1),
+        use_bias=False,
+        padding="symmetric",
+        **kwargs,
+    ):
+        super().__init__(
+            filters, kernel_size, strides=strides, padding="valid", use_bias=use_bias, **kwargs
+        )
+        self.supports_jit = xla_pays_off()
+        if padding != "symmetric":
+            raise ValueError(
+                f"`padding` must be 'symmetric'. Received: padding={padding!r}. Use "
+                "keras.layers.Conv3D for other paddings."
+            )
+        if any(size % 2 == 0 for size in self.kernel_size):
+            raise ValueError(
+                "`kernel_size` must be odd on each axis, so that both ends can be padded alike. "
+                f"Received: kernel_size={self.kernel_size}. Use keras.layers.Conv3D for even ones."
+            )
+        if self.groups != 1 or any(rate != 1 for rate in self.dilation_rate):
+            raise ValueError(
+                "`groups` and `dilation_rate` must be 1. Received: "
+                f"groups={self.groups}, dilation_rate={self.dilation_rate}. "
+                "Use keras.layers.Conv3D for grouped or dilated convolutions."
+            )
+        if self.data_format != "channels_last":
+            raise ValueError(
+                "`data_format` must be 'channels_last'. Received: "
+                f"data_format={self.data_format!r}. Pass data_format='channels_last'."
+            )
+
+    def call(self, inputs):
+        x, padding = inputs, "same"
+        if any(stride != 1 for stride in self.strides):
+            # "same" is symmetric at stride 1 alone, where it saves this copy.
+            halves = [(size // 2, size // 2) for size in self.kernel_size]
+            if any(half != (0, 0) for half in halves):
+                x = ops.pad(x, [(0, 0), *halves, (0, 0)])
+            padding = "valid"
+        outputs = self._convolve(x, padding)
+        if self.use_bias:
+            outputs = ops.add(outputs, self.bias)
+        return outputs if self.activation is None else self.activation(outputs)
+
+    def _convolve(self, x, padding):
+        batch, frames, height, width, channels = ops.shape(x)
+        kernel = ops.convert_to_tensor(self.kernel)
+        if self.kernel_size[1:] == (1, 1) and self.strides[1:] == (1, 1):
+            places = ops.reshape(x, (-1, frames, height * width, channels))
+            places = ops.conv(
+                places, kernel[:, 0], (self.strides[0], 1), padding, "channels_last"
+            )
+            frames = ops.shape(places)[1]
+            return ops.reshape(places, (-1, frames, height, width, self.filters))
+        if self.kernel_size[0] == 1 and self.strides[0] == 1:
+            images = ops.reshape(x, (-1, height, width, channels))
+            images = ops.conv(images, kernel[0], self.strides[1:], padding, "channels_last")
+            return ops.reshape(images, (-1, frames, *ops.shape(images)[1:]))
+        return ops.conv(x, kernel, self.strides, padding, "channels_last")
+
+    def compute_output_shape(self, input_shape):
+        sizes = [
+            None if size is None else -(-size // stride)
+            for size, stride in zip(input_shape[1:4], self.strides, strict=True)
+        ]
+        return (input_shape[0], *sizes, self.filters)
+
+    def get_config(self):
+        return {**super().get_config(), "padding": "symmetric"}

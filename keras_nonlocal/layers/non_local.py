@@ -1,0 +1,464 @@
+"""The non-local block in one, two and three dimensions."""
+
+import keras
+from keras import ops
+
+from keras_nonlocal.layers import affinity
+from keras_nonlocal.layers.acceleration import xla_pays_off
+from keras_nonlocal.layers.convolution import Conv3D
+from keras_nonlocal.layers.normalization import BatchNormalization
+from keras_nonlocal.layers.pooling import max_pool
+
+MODES = ("gaussian", "embedded_gaussian", "dot_product", "concatenation")
+_CONVOLUTIONS = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D, 3: Conv3D}
+
+
+class NonLocal(keras.layers.Layer):
+    """What the three ranks share; use `NonLocal1D`, `NonLocal2D` or `NonLocal3D`."""
+
+    rank = None
+
+    def __init__(
+        self,
+        inner_channels=None,
+        mode="embedded_gaussian",
+        scale=True,
+        pool_size=2,
+        pool_position="before",
+        norm="batch_norm",
+        kernel_initializer=None,
+        kernel_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        _check_choice("mode", mode, MODES)
+        _check_choice("pool_position", pool_position, ("before", "after"))
+        _check_choice("norm", norm, ("batch_norm", None))
+        if inner_channels is not None and not _is_positive_int(inner_channels):
+            raise ValueError(
+                "`inner_channels` must be a positive integer, or None for half of the input's "
+                f"channels. Received: inner_channels={inner_channels!r}."
+            )
+        if kernel_initializer is None:
+            kernel_initializer = keras.initializers.RandomNormal(stddev=0.01)
+        self.inner_channels = inner_channels
+        self.mode = mode
+        self.scale = scale
+        self.pool_size = _check_pool_size(pool_size, self.rank)
+        self.pool_position = pool_position
+        self.norm_kind = norm
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.supports_jit = xla_pays_off()
+
+    def build(self, input_shape):
+        self._check_input_shape(input_shape)
+        channels = input_shape[-1]
+        inner = self._inner_channels(channels)
+        self.input_spec = keras.layers.InputSpec(ndim=self.rank + 2, axes={-1: channels})
+        embedded = ("theta", "phi", "g") if self.mode != "gaussian" else ("g",)
+        for name in embedded:
+            sub_layer = self._convolution(inner, name, _fresh(self.kernel_initializer))
+            sub_layer.build(input_shape)
+            setattr(self, name, sub_layer)
+        if self.mode == "concatenation":
+            # The paper's w_f: theta's half first.
+            self.w_f = self.add_weight(
+                shape=(2 * inner,),
+                initializer=keras.initializers.RandomNormal(stddev=inner**-0.5),
+                regularizer=self.kernel_regularizer,
+                name="w_f",
+            )
+        # With a norm, its zero gamma makes a new block the identity; without one, the kernel.
+        first = _fresh(self.kernel_initializer) if self.norm_kind else "zeros"
+        self.out = self._convolution(channels, "out", first)
+        self.out.build((*input_shape[:-1], inner))
+        self.norm = None
+        if self.norm_kind:
+            self.norm = BatchNormalization(
+                gamma_initializer="zeros", name="norm", dtype=self.dtype_policy
+            )
+            self.norm.build(input_shape)
+
+    def _convolution(self, filters, name, initializer):
+        return _CONVOLUTIONS[self.rank](
+            filters,
+            1,
+            use_bias=True,
+            kernel_initializer=initializer,
+            kernel_regularizer=self.kernel_regularizer,
+            data_format="channels_last",
+            name=name,
+            dtype=self.dtype_policy,
+        )
+
+    def call(self, inputs, training=None, return_attention_scores=False):
+        x = self._split(inputs)
+        pooled = self._pool(x) if self.pool_position == "before" else x
+        if self.mode == "gaussian":
+            theta, phi, g = x, pooled, self.g(pooled)
+        else:
+            theta, phi, g = self.theta(x), self.phi(pooled), self.g(pooled)
+        if self.pool_position == "after":
+            phi, g = self._pool(phi), self._pool(g)
+        theta, phi, g = _flatten(theta), _flatten(phi), _flatten(g)
+
+        y = self._weighted_mean(theta, phi, g)
+        y = ops.reshape(y, (*ops.shape(x)[:-1], y.shape[-1]))
+        z = self.out(self._join(y, inputs))
+        if self.norm is not None:
+            z = self.norm(z, training=training)
+        outputs = ops.add(z, inputs)
+        if return_attention_scores:
+            return outputs, self._name_axes(self._scores(theta, phi), inputs)
+        return outputs
+
+    def _weighted_mean(self, theta, phi, g):
+        if self.mode == "dot_product":
+            return affinity.dot_product_mean(theta, phi, g)
+        if self.mode == "concatenation":
+            return affinity.concatenation_mean(*self._concatenated(theta, phi), g)
+        return affinity.softmax_mean(theta, phi, g, self._scale_of(theta))
+
+    def _scores(self, theta, phi):
+        if self.mode == "dot_product":
+            return affinity.dot_product_scores(theta, phi)
+        if self.mode == "concatenation":
+            return affinity.concatenation_scores(*self._concatenated(theta, phi))
+        return affinity.softmax_scores(theta, phi, self._scale_of(theta))
+
+    def _concatenated(self, theta, phi):
+        """`w_f . [theta_i, phi_j]` as the sum of a term in i and a term in j."""
+        w_f = ops.convert_to_tensor(self.w_f)
+        inner = theta.shape[-1]
+        halves = (ops.matmul(theta, w_f[:inner, None]), ops.matmul(phi, w_f[inner:, None]))
+        return [half[:, :, 0] for half in halves]
+
+    def _scale_of(self, theta):
+        return theta.shape[-1] ** -0.5 if self.scale else 1.0
+
+    def _inner_channels(self, channels):
+        return self.inner_channels or max(channels // 2, 1)
+
+    def _pool(self, x):
+        return x if self.pool_size is None else max_pool(x, self._pool_sizes())
+
+    def _pool_sizes(self):
+        """One pool size an axis of `x`."""
+        if isinstance(self.pool_size, int):
+            return (self.pool_size,) * self.rank
+        return self.pool_size
+
+    # The axes that see each other; `NonLocal3D` cuts clips into smaller ones here.
+
+    def _split(self, inputs):
+        return inputs
+
+    def _join(self, outputs, inputs):
+        return outputs
+
+    def _name_axes(self, scores, inputs):
+        return scores
+
+    def _attended_sizes(self, input_shape):
+        """Sizes of the axes of `_split(inputs)`, as far as they are known."""
+        return input_shape[1:-1]
+
+    def _check_input_shape(self, input_shape):
+        name = type(self).__name__
+        if len(input_shape) != self.rank + 2:
+            axes = ("frames", "height", "width")[-self.rank :] if self.rank > 1 else ("positions",)
+            raise ValueError(
+                f"{name} takes inputs of rank {self.rank + 2}: (batch, {', '.join(axes)}, "
+                f"channels). Received: an input of shape {tuple(input_shape)}. Reshape it, or use "
+                "NonLocal1D, NonLocal2D or NonLocal3D by its number of axes."
+            )
+        if input_shape[-1] is None:
+            raise ValueError(
+                f"{name} needs to know the number of channels, the last axis. Received: an input "
+                f"of shape {tuple(input_shape)}. Set it in the input's shape."
+            )
+        sizes = self._attended_sizes(input_shape)
+        pools = self._pool_sizes() if self.pool_size is not None else (1,) * len(sizes)
+        if any(n is not None and n < pool for n, pool in zip(sizes, pools, strict=True)):
+            raise ValueError(
+                "`pool_size` must not exceed the axes that it pools. Received: "
+                f"pool_size={self.pool_size} for axes of {tuple(sizes)}, from an input of shape "
+                f"{tuple(input_shape)}. Lower `pool_size`, or set it to None."
+            )
+
+    def compute_output_shape(self, input_shape, return_attention_scores=False):
+        self._check_input_shape(input_shape)
+        if not return_attention_scores:
+            return tuple(input_shape)
+        return tuple(input_shape), self._scores_shape(input_shape)
+
+    def _scores_shape(self, input_shape):
+        sizes = self._attended_sizes(input_shape)
+        return (input_shape[0], _product(sizes), self._num_keys(sizes))
+
+    def _num_keys(self, sizes):
+        if self.pool_size is None:
+            return _product(sizes)
+        pools = self._pool_sizes()
+        return _product(None if n is None else n // p for n, p in zip(sizes, pools, strict=True))
+
+    def compute_output_spec(self, inputs, training=None, return_attention_scores=False):
+        shape = self.compute_output_shape(inputs.shape)
+        outputs = keras.KerasTensor(shape, dtype=self.compute_dtype)
+        if not return_attention_scores:
+            return outputs
+        dtype = keras.backend.result_type(self.compute_dtype, "float32")
+        return outputs, keras.KerasTensor(self._scores_shape(inputs.shape), dtype=dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "inner_channels": self.inner_channels,
+            "mode": self.mode,
+            "scale": self.scale,
+            "pool_size": self.pool_size,
+            "pool_position": self.pool_position,
+            "norm": self.norm_kind,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_nonlocal")
+class NonLocal1D(NonLocal):
+    """Non-local block over sequences, `(batch, positions, channels)`.
+
+    Every position's answer is a weighted mean over all positions, added to the input; see
+    `NonLocal3D` for the arguments, of which `pool_size` pools the one axis there is.
+
+    Example:
+
+    >>> layer = keras_nonlocal.NonLocal1D()
+    >>> layer(np.ones((2, 100, 32), "float32")).shape
+    TensorShape([2, 100, 32])
+    """
+
+    rank = 1
+
+
+@keras.saving.register_keras_serializable(package="keras_nonlocal")
+class NonLocal2D(NonLocal):
+    """Non-local block over images, `(batch, height, width, channels)`.
+
+    Every position's answer is a weighted mean over all positions, added to the input; see
+    `NonLocal3D` for the arguments, of which `pool_size` pools height and width.
+
+    Example:
+
+    >>> layer = keras_nonlocal.NonLocal2D(mode="dot_product")
+    >>> layer(np.ones((2, 28, 28, 32), "float32")).shape
+    TensorShape([2, 28, 28, 32])
+    """
+
+    rank = 2
+
+
+@keras.saving.register_keras_serializable(package="keras_nonlocal")
+class NonLocal3D(NonLocal):
+    """Non-local block over clips, `(batch, frames, height, width, channels)`.
+
+    Computes `z = x + norm(out(y))` with `y_i = sum_j f(x_i, x_j) g(x_j) / C(x)`: every place of
+    every frame answers with a weighted mean over all places of all frames. A new block is the
+    identity, so it can be put into a trained network. Maps of any size work: weights that need
+    not be built are not, and those of the gaussian modes are built for some queries at a time
+    once they would exceed `keras_nonlocal.layers.affinity.AFFINITY_BUDGET` bytes a batch.
+
+    Sub-layers, for whoever converts weights: `theta`, `phi`, `g`, `out` (1x1 kernels with
+    bias) and `norm`. "gaussian" has no `theta` and `phi`; "concatenation" adds the vector
+    `w_f`, theta's half first.
+
+    Args:
+        inner_channels: channels of theta, phi and g. `None`: half of the input's.
+        mode: the pairwise function. `"gaussian"` and `"embedded_gaussian"` take a softmax
+            over the keys of the inputs' or embeddings' inner products; `"dot_product"` and
+            `"concatenation"` divide by the number of keys.
+        scale: whether the two gaussian modes divide by the square root of the length of the
+            compared vectors before the softmax. The authors' code does, the paper does not.
+        pool_size: max-pooling of the keys, which changes no output size. An int pools height
+            and width as far as attention spans them (so nothing where `axes="time"`), a
+            tuple pools `(frames, height, width)`; `None`: no pooling.
+        pool_position: `"before"` pools x, then computes phi and g (the authors' code);
+            `"after"` computes phi and g, then pools (the paper's text). The two differ.
+        norm: `"batch_norm"` after `out`, its gamma starting at zero, or `None`, and the
+            kernel of `out` starts at zero.
+        kernel_initializer: of theta, phi, g and, where a norm follows, out. `None`: normal
+            with a standard deviation of 0.01, as the authors.
+        kernel_regularizer: of the same kernels and `w_f`.
+        axes: `"spacetime"` lets all places of all frames see each other, `"space"` those of
+            one frame, `"time"` the frames of one place.
+        frames_per_group: attention stays inside groups of so many successive frames. `None`:
+            all frames are one group.
+        **kwargs: arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: clips.
+        training: whether the norm uses the batch's statistics.
+        return_attention_scores: also return what multiplies g, at least in float32, of shape
+            `(batch, queries, keys)`; `(batch, frames, queries, keys)` for `axes="space"`;
+            `(batch, height, width, queries, keys)` for `axes="time"`; groups add an axis
+            before the queries. Queries and keys count row by row, frame after frame.
+
+    Input shape:
+        `(batch, frames, height, width, channels)`; all but the channels may be unknown.
+
+    Output shape:
+        That of the input.
+
+    Raises:
+        ValueError: on inputs of another rank, pools larger than the input, groups that do not
+            divide the frames, unknown names.
+
+    Example:
+
+    >>> layer = keras_nonlocal.NonLocal3D(mode="gaussian", pool_size=None)
+    >>> outputs, scores = layer(np.ones((2, 4, 7, 7, 32), "float32"), return_attention_scores=True)
+    >>> outputs.shape, scores.shape
+    (TensorShape([2, 4, 7, 7, 32]), TensorShape([2, 196, 196]))
+
+    Reference:
+        - Section 3 of [Non-local Neural Networks](https://arxiv.org/abs/1711.07971); Table 2d
+          for `axes`.
+    """
+
+    rank = 3
+
+    def __init__(self, *args, axes="spacetime", frames_per_group=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        _check_choice("axes", axes, ("spacetime", "space", "time"))
+        if frames_per_group is not None:
+            if not _is_positive_int(frames_per_group):
+                raise ValueError(
+                    "`frames_per_group` must be a positive integer, or None for one group of all "
+                    f"frames. Received: frames_per_group={frames_per_group!r}."
+                )
+            if axes == "space":
+                raise ValueError(
+                    "`frames_per_group` needs attention across frames. Received: "
+                    f"frames_per_group={frames_per_group} with axes='space', where each frame "
+                    "stands alone. Leave one of them out."
+                )
+        self.axes = axes
+        self.frames_per_group = frames_per_group
+        pools = self._pool_sizes() if self.pool_size is not None else (1, 1, 1)
+        if axes == "space" and pools[0] != 1:
+            raise ValueError(
+                "`pool_size` must be 1 over frames where axes='space', as each frame stands "
+                f"alone. Received: pool_size={self.pool_size}. Use (1, height, width)."
+            )
+        if axes == "time" and pools[1:] != (1, 1):
+            raise ValueError(
+                "`pool_size` must be 1 over height and width where axes='time', as each place "
+                f"stands alone. Received: pool_size={self.pool_size}. Use (frames, 1, 1)."
+            )
+
+    def _pool_sizes(self):
+        if not isinstance(self.pool_size, int):
+            return self.pool_size
+        space = 1 if self.axes == "time" else self.pool_size
+        return (1, space, space)
+
+    def _split(self, inputs):
+        batch, frames, height, width, channels = ops.shape(inputs)
+        if self.axes == "time":
+            x = ops.transpose(inputs, (0, 2, 3, 1, 4))
+            return ops.reshape(x, (-1, self.frames_per_group or frames, 1, 1, channels))
+        together = 1 if self.axes == "space" else self.frames_per_group
+        if together is None:
+            return inputs
+        return ops.reshape(inputs, (-1, together, height, width, channels))
+
+    def _join(self, outputs, inputs):
+        batch, frames, height, width, _ = ops.shape(inputs)
+        channels = outputs.shape[-1]
+        if self.axes == "time":
+            y = ops.reshape(outputs, (-1, height, width, frames, channels))
+            return ops.transpose(y, (0, 3, 1, 2, 4))
+        return ops.reshape(outputs, (-1, frames, height, width, channels))
+
+    def _name_axes(self, scores, inputs):
+        _, frames, height, width, _ = ops.shape(inputs)
+        leading = {"spacetime": (), "space": (frames,), "time": (height, width)}[self.axes]
+        if self.frames_per_group is not None:
+            leading += (frames // self.frames_per_group,)
+        return ops.reshape(scores, (-1, *leading, *ops.shape(scores)[1:]))
+
+    def _attended_sizes(self, input_shape):
+        frames, height, width = input_shape[1:-1]
+        if self.axes == "space":
+            return (1, height, width)
+        frames = self.frames_per_group or frames
+        return (frames, 1, 1) if self.axes == "time" else (frames, height, width)
+
+    def _scores_shape(self, input_shape):
+        batch, queries, keys = super()._scores_shape(input_shape)
+        frames, height, width = input_shape[1:-1]
+        leading = {"spacetime": (), "space": (frames,), "time": (height, width)}[self.axes]
+        if self.frames_per_group is not None:
+            leading += (None if frames is None else frames // self.frames_per_group,)
+        return (batch, *leading, queries, keys)
+
+    def _check_input_shape(self, input_shape):
+        super()._check_input_shape(input_shape)
+        frames, group = input_shape[1], self.frames_per_group
+        if group is not None and frames is not None and frames % group:
+            raise ValueError(
+                "`frames_per_group` must divide the number of frames. Received: "
+                f"frames_per_group={group} for an input of shape {tuple(input_shape)} with "
+                f"{frames} frames. Pick a divisor of {frames}, or None."
+            )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "axes": self.axes,
+            "frames_per_group": self.frames_per_group,
+        }
+
+
+def _flatten(x):
+    """(batch, ..., channels) to (batch, positions, channels)."""
+    shape = ops.shape(x)
+    # The batch is named, not the positions: it may be the one size that is unknown.
+    positions = _product(shape[1:-1])
+    return ops.reshape(x, (-1, positions, shape[-1]))
+
+
+def _fresh(initializer):
+    """A copy, as one initializer gives all kernels of a shape the same values."""
+    return initializer.__class__.from_config(initializer.get_config())
+
+
+def _product(sizes):
+    product = 1
+    for size in sizes:
+        product = None if size is None or product is None else product * size
+    return product
+
+
+def _is_positive_int(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(map(repr, choices))}. Received: {name}={value!r}."
+        )
+
+
+def _check_pool_size(pool_size, rank):
+    if pool_size is None or _is_positive_int(pool_size):
+        return pool_size
+    if isinstance(pool_size, (tuple, list)) and len(pool_size) == rank:
+        if all(map(_is_positive_int, pool_size)):
+            return tuple(pool_size)
+    raise ValueError(
+        f"`pool_size` must be a positive integer, a tuple of {rank} of them, or None for no "
+        f"pooling. Received: pool_size={pool_size!r}."
+    )

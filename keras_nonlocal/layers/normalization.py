@@ -1,0 +1,95 @@
+"""Batch normalisation that stays fused on five dimensions, and its frozen (affine) form."""
+
+import keras
+from keras import ops
+
+from keras_nonlocal.layers.acceleration import xla_pays_off
+
+
+@keras.saving.register_keras_serializable(package="keras_nonlocal")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation of the last axis at fused speed, for tensors of any rank.
+
+    Gives the numbers of `keras.layers.BatchNormalization`. On TensorFlow that layer falls back
+    to separate broadcasts, with their own memory traffic, on anything but four dimensions; this
+    one lets the fused kernel see a clip as a batch of frames. The defaults are those of the
+    published video networks (epsilon 1e-5, momentum 0.9), not Keras' own, which break the
+    numbers of converted weights.
+
+    Args:
+        momentum: share of the moving average kept at each step.
+        epsilon: added to the variance.
+        frozen: `True` normalises by the moving statistics in training too and never updates
+            them: the affine form `gamma * x + beta` in which the authors train their long
+            clips. `gamma` and `beta` still train; set `trainable=False` to fix them as well.
+        **kwargs: further arguments of `keras.layers.BatchNormalization`, such as
+            `synchronized` or `gamma_initializer`.
+
+    Input shape:
+        `(batch, ..., channels)`.
+
+    Output shape:
+        That of the input.
+
+    Example:
+
+    >>> norm = keras_nonlocal.layers.BatchNormalization(frozen=True)
+    >>> norm(np.ones((1, 4, 8, 8, 16), "float32")).shape
+    TensorShape([1, 4, 8, 8, 16])
+
+    Reference:
+        - Section 4.1 of [Non-local Neural Networks](https://arxiv.org/abs/1711.07971): batch
+          norm trained on short clips, frozen on long ones.
+    """
+
+    def __init__(self, momentum=0.9, epsilon=1e-5, frozen=False, **kwargs):
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+        self.frozen = frozen
+        self.supports_jit = xla_pays_off()
+
+    def call(self, inputs, training=None, mask=None):
+        training = bool(training) and self.trainable and not self.frozen
+        if self._has_fused_kernel(inputs, training, mask):
+            return self._call_fused(inputs, training)
+        return super().call(inputs, training=training, mask=mask)
+
+    def _has_fused_kernel(self, inputs, training, mask):
+        return (
+            keras.backend.backend() == "tensorflow"
+            and inputs.dtype in ("float32", "bfloat16", "float16")
+            and self.axis in (-1, len(inputs.shape) - 1)
+            and self.scale
+            and self.center
+            and not self.renorm
+            and mask is None
+            # Statistics over all replicas need the sums that Keras exchanges between them.
+            and not (training and self.synchronized)
+        )
+
+    def _call_fused(self, inputs, training):
+        import tensorflow as tf
+
+        shape = ops.shape(inputs)
+        # Statistics run over every axis but the last, so any four dimensions will do.
+        images = inputs if len(shape) == 4 else ops.reshape(inputs, (-1, 1, 1, shape[-1]))
+        if len(shape) == 5:
+            images = ops.reshape(inputs, (-1, shape[2], shape[3], shape[4]))
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=images,
+            scale=ops.cast(self.gamma, "float32"),
+            offset=ops.cast(self.beta, "float32"),
+            mean=ops.cast([] if training else self.moving_mean, "float32"),
+            variance=ops.cast([] if training else self.moving_variance, "float32"),
+            epsilon=self.epsilon,
+            is_training=training,
+        )
+        if training:
+            # The kernel reports the unbiased variance; Keras averages the biased one.
+            count = ops.cast(ops.size(inputs) // shape[-1], "float32")
+            variance *= (count - 1.0) / count
+            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+        return outputs if len(shape) == 4 else ops.reshape(outputs, shape)
+
+    def get_config(self):
+        return {**super().get_config(), "frozen": self.frozen}

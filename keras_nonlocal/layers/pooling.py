@@ -1,0 +1,149 @@
+"""Max-pooling of clips, and the sliding average of the fully-convolutional head."""
+
+import keras
+from keras import ops
+
+
+def max_pool(x, pool_size, strides=None):
+    """Max-pools a channels-last tensor without padding, along any number of axes.
+
+    A maximum over a box is the maximum over time of the maxima over space, so clips need 2-D
+    pooling alone, which is faster on the CPU and exists where 3-D pooling does not.
+
+    Args:
+        x: tensor of shape `(batch, ..., channels)` with one to three axes between.
+        pool_size: one int for each of these axes.
+        strides: likewise; `None`: those of `pool_size`.
+
+    Returns:
+        The pooled tensor.
+    """
+    strides = pool_size if strides is None else strides
+    if len(pool_size) < 3:
+        if any(size != 1 for size in (*pool_size, *strides)):
+            x = ops.max_pool(x, pool_size, strides, "valid", "channels_last")
+        return x
+    if any(size != 1 for size in (*pool_size[1:], *strides[1:])):
+        _, frames, height, width, channels = ops.shape(x)
+        x = ops.reshape(x, (-1, height, width, channels))
+        x = ops.max_pool(x, pool_size[1:], strides[1:], "valid", "channels_last")
+        x = ops.reshape(x, (-1, frames, *ops.shape(x)[1:]))
+    if (pool_size[0], strides[0]) != (1, 1):
+        _, frames, height, width, channels = ops.shape(x)
+        x = ops.reshape(x, (-1, frames, height * width, channels))
+        x = ops.max_pool(x, (pool_size[0], 1), (strides[0], 1), "valid", "channels_last")
+        x = ops.reshape(x, (-1, ops.shape(x)[1], height, width, channels))
+    return x
+
+
+@keras.saving.register_keras_serializable(package="keras_nonlocal")
+class MaxPooling3D(keras.layers.Layer):
+    """Max-pooling of clips with explicit padding, for tensors that are nowhere negative.
+
+    Args:
+        pool_size: `(frames, height, width)`.
+        strides: `(frames, height, width)`.
+        padding: zeros put at both ends of `(frames, height, width)`. Zeros change no maximum
+            of values that come out of a ReLU, which is where the networks pool.
+        **kwargs: arguments of `keras.layers.Layer`.
+
+    Input shape:
+        `(batch, frames, height, width, channels)`, no value below zero where `padding` is used.
+
+    Output shape:
+        `(batch, *pooled sizes, channels)`; a pooled size is
+        `(size + 2 * padding - pool_size) // stride + 1`.
+
+    Raises:
+        ValueError: if the pool is larger than the padded input.
+    """
+
+    def __init__(self, pool_size, strides, padding=(0, 0, 0), **kwargs):
+        super().__init__(**kwargs)
+        self.pool_size = tuple(pool_size)
+        self.strides = tuple(strides)
+        self.padding = tuple(padding)
+
+    def call(self, inputs):
+        if any(self.padding):
+            halves = [(size, size) for size in self.padding]
+            inputs = ops.pad(inputs, [(0, 0), *halves, (0, 0)])
+        return max_pool(inputs, self.pool_size, self.strides)
+
+    def compute_output_shape(self, input_shape):
+        sizes = []
+        for axis, (size, pool, stride, padding) in enumerate(
+            zip(input_shape[1:4], self.pool_size, self.strides, self.padding, strict=True)
+        ):
+            if size is not None and size + 2 * padding < pool:
+                name = ("frames", "height", "width")[axis]
+                raise ValueError(
+                    f"`pool_size` must not exceed the input. Received: pool_size={self.pool_size} "
+                    f"for an input of shape {tuple(input_shape)} in layer '{self.name}', which "
+                    f"has {size} on the axis of {name}. Give the network larger clips."
+                )
+            sizes.append(None if size is None else (size + 2 * padding - pool) // stride + 1)
+        return (input_shape[0], *sizes, input_shape[-1])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "pool_size": self.pool_size,
+            "strides": self.strides,
+            "padding": self.padding,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_nonlocal")
+class SlidingAverage(keras.layers.Layer):
+    """Mean over all frames and over a window that slides across space.
+
+    The head that tests a network fully convolutionally: at the training size the window covers
+    the whole map and this is global average pooling; on a larger map it gives one vector for
+    each position of the window.
+
+    Args:
+        window: height and width of the window; a smaller map is averaged whole.
+        **kwargs: arguments of `keras.layers.Layer`.
+
+    Input shape:
+        `(batch, frames, height, width, channels)`; sizes may be unknown.
+
+    Output shape:
+        `(batch, max(height - window, 0) + 1, max(width - window, 0) + 1, channels)`.
+
+    Reference:
+        - Section 4 of [Non-local Neural Networks](https://arxiv.org/abs/1711.07971), "Inference".
+    """
+
+    def __init__(self, window=7, **kwargs):
+        super().__init__(**kwargs)
+        self.window = window
+
+    def call(self, inputs):
+        images = ops.mean(inputs, axis=1)
+        _, height, width, _ = images.shape
+        if height is None or width is None:
+            return self._slide(self._slide(images, axis=1), axis=2)
+        if height <= self.window and width <= self.window:
+            return ops.mean(images, axis=(1, 2), keepdims=True)
+        size = (min(self.window, height), min(self.window, width))
+        return ops.average_pool(images, size, 1, "valid", "channels_last")
+
+    def _slide(self, images, axis):
+        """The moving average along an axis of unknown size, as a difference of running sums."""
+        size = ops.shape(images)[axis]
+        window = ops.minimum(size, self.window)
+        sums = ops.cumsum(ops.cast(images, self.variable_dtype), axis=axis)
+        sums = ops.pad(sums, [(1, 0) if i == axis else (0, 0) for i in range(4)])
+        index = ops.arange(size - window + 1)
+        difference = ops.take(sums, index + window, axis=axis) - ops.take(sums, index, axis=axis)
+        return ops.cast(difference / ops.cast(window, self.variable_dtype), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        batch, _, height, width, channels = input_shape
+        sizes = [None if n is None else max(n - self.window, 0) + 1 for n in (height, width)]
+        return (batch, *sizes, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "window": self.window}
