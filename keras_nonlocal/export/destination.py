@@ -41,7 +41,7 @@ def written_beside(path):
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as room:
         written = pathlib.Path(room) / path.name
         yield written
-        if path.is_dir():
-            # A folder cannot be renamed over one that holds files.
+        if path.is_dir() or (path.exists() and written.is_dir()):
+            # Renaming replaces a file by a file in one step, and nothing else.
             os.replace(path, pathlib.Path(room) / "replaced")
         os.replace(written, path)

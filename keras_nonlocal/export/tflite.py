@@ -4,11 +4,11 @@ import pathlib
 import tempfile
 import warnings
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_nonlocal.export.fold import fold
+from keras_nonlocal.export.saved_model import save_network
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 
@@ -35,12 +35,7 @@ def write_tflite(model, path, input_shape=None, quantize=None, clips=None):
     network = fold(model, input_shape, batch_size=1, lower=True)
     with tempfile.TemporaryDirectory() as room:
         # By way of a SavedModel, where the converter finds the weights and makes them constants.
-        # `network.export` would free the batch size again.
-        archive = keras.export.ExportArchive()
-        archive.track(network)
-        signature = tf.TensorSpec(network.inputs[0].shape, network.inputs[0].dtype, name="clip")
-        archive.add_endpoint("serve", network.__call__, input_signature=[signature])
-        archive.write_out(room, verbose=False)
+        save_network(network, room)
         content = _convert(room, model.name, quantize, clips)
     pathlib.Path(path).write_bytes(content)
 

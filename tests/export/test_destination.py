@@ -1,0 +1,50 @@
+"""What stands at the final name is whole, whatever happens on the way."""
+
+import pytest
+
+from keras_nonlocal.export.destination import check_destination, written_beside
+
+
+def write(path, text):
+    with written_beside(path) as written:
+        written.write_text(text)
+
+
+def test_a_file_takes_its_name_and_leaves_nothing_beside(tmp_path):
+    write(tmp_path / "new" / "model.tflite", "whole")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["model.tflite"]
+    assert (tmp_path / "new" / "model.tflite").read_text() == "whole"
+
+
+def test_a_failure_keeps_what_stood_there(tmp_path):
+    write(tmp_path / "model.tflite", "old")
+    with (
+        pytest.raises(OSError, match="disk full"),
+        written_beside(tmp_path / "model.tflite") as new,
+    ):
+        new.write_text("half")
+        raise OSError("disk full")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
+    assert (tmp_path / "model.tflite").read_text() == "old"
+
+
+def test_nothing_has_the_final_name_before_the_end(tmp_path):
+    with written_beside(tmp_path / "model.tflite") as written:
+        written.write_text("half")
+        assert not (tmp_path / "model.tflite").exists()
+
+
+def test_a_folder_replaces_a_folder(tmp_path):
+    for name in ("old", "new"):
+        with written_beside(tmp_path / "model") as written:
+            written.mkdir()
+            (written / name).touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["new"]
+
+
+def test_a_taken_path_is_refused_unless_told(tmp_path):
+    with pytest.raises(FileExistsError, match=r"`path` must not exist yet.*overwrite=True"):
+        check_destination(tmp_path, overwrite=False)
+    check_destination(tmp_path, overwrite=True)
+    check_destination(tmp_path / "free", overwrite=False)

@@ -1,0 +1,213 @@
+"""Exports load where they are meant to, answer as the model does, or are not written."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_nonlocal
+from keras_nonlocal.export import export, exporting
+from keras_nonlocal.export.tflite import run_tflite
+
+# `None` in `sys.modules` makes an import fail.
+SERVE = """
+import sys
+sys.modules.update(keras=None, keras_nonlocal=None)
+import json
+import numpy as np
+import tensorflow as tf
+
+folders, clips, answers = sys.argv[1:]
+clips = tf.constant(np.load(clips))
+found = {}
+for name in json.loads(folders):
+    loaded = tf.saved_model.load(name)
+    found[name] = np.concatenate([loaded.serve(clips[:1]), loaded.serve(clips[1:])])
+    signature = loaded.signatures["serving_default"]
+    (key,) = signature.structured_input_signature[1]
+    (served,) = signature(**{key: clips}).values()
+    np.testing.assert_allclose(served, found[name], atol=1e-5)
+np.savez(answers, **found)
+"""
+
+
+def answers(model, clips):
+    return np.asarray(model(clips, training=False))
+
+
+def operations_in(path):
+    interpreter = tf.lite.Interpreter(model_path=str(path))
+    return {operation["op_name"] for operation in interpreter._get_ops_details()}
+
+
+def test_saved_models_serve_without_keras_and_this_package(build, networks, clips, tmp_path):
+    expected = {}
+    for name in networks:
+        network = build(name)
+        expected[str(export(network, tmp_path / name, clips=clips))] = answers(network, clips)
+    np.save(tmp_path / "clips.npy", clips)
+    subprocess.run(
+        [sys.executable, "-c", SERVE, json.dumps(list(expected))]
+        + [str(tmp_path / "clips.npy"), str(tmp_path / "answers.npz")],
+        check=True,
+    )
+    found = np.load(tmp_path / "answers.npz")
+    for folder, wanted in expected.items():
+        np.testing.assert_allclose(found[folder], wanted, rtol=0, atol=1e-5, err_msg=folder)
+
+
+def test_a_saved_model_keeps_unknown_sizes(build, tmp_path):
+    network = build("NLI3D embedded_gaussian", input_shape=(None, None, None, 3))
+    loaded = tf.saved_model.load(export(network, tmp_path / "served"))
+    for shape in ((2, 4, 32, 32, 3), (1, 8, 64, 48, 3)):
+        clips = np.random.default_rng(2).normal(size=shape).astype("float32")
+        np.testing.assert_allclose(loaded.serve(clips), answers(network, clips), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+def test_tflite_answers_with_built_in_operations_only(network, clips, tmp_path):
+    path = export(network, tmp_path / "network.tflite", format="tflite", clips=clips)
+    expected = answers(network, clips)
+    difference = np.abs(run_tflite(path, clips) - expected).max()
+    assert difference <= 1e-4 * np.abs(expected).max()
+    operations = operations_in(path)
+    assert "CONV_2D" in operations
+    assert not [name for name in operations if "3D" in name or "Flex" in name or "CUSTOM" in name]
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+@pytest.mark.parametrize("quantize, bytes_a_weight", [("float16", 2), ("dynamic", 1), ("int8", 1)])
+def test_quantised_tflite_is_smaller_and_agrees(quantize, bytes_a_weight, build, clips, tmp_path):
+    network = build("NLI3D embedded_gaussian", width=16)
+    path = export(
+        network, tmp_path / "small.tflite", format="tflite", quantize=quantize, clips=clips
+    )
+    # The graph itself takes some space, which matters little but in so small a network.
+    assert path.stat().st_size < bytes_a_weight * network.count_params() + 100_000
+    found = run_tflite(path, clips)
+    assert found.dtype == np.float32
+    expected = answers(network, clips)
+    tolerance = exporting.TOLERANCES[quantize]
+    assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+def test_unknown_sizes_are_fixed_for_tflite(build, clips, tmp_path):
+    network = build("C2D", input_shape=(None, None, None, 3))
+    path = export(
+        network, tmp_path / "c2d.tflite", format="tflite", input_shape=(8, 32, 32, 3), clips=clips
+    )
+    np.testing.assert_allclose(run_tflite(path, clips), answers(network, clips), atol=1e-5)
+
+
+def test_clips_come_as_a_dataset_of_batches_with_labels(tiny, tmp_path):
+    images = np.random.default_rng(0).normal(size=(6, 8, 8, 3)).astype("float32")
+    dataset = tf.data.Dataset.from_tensor_slices((images, np.arange(6))).batch(2).repeat()
+    path = export(tiny, tmp_path / "x.tflite", format="tflite", quantize="int8", clips=dataset)
+    expected = answers(tiny, images)
+    assert np.abs(run_tflite(path, images) - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_a_model_in_half_precision_exports_in_float32(randomise, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = keras_nonlocal.C2D(
+            depth=(1, 1, 1, 1), width=8, classes=5, input_shape=(4, 32, 32, 3)
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    loaded = tf.saved_model.load(export(randomise(model), tmp_path / "served"))
+    # Dropout's seed aside.
+    floats = {variable.dtype for variable in loaded.weights if variable.dtype.is_floating}
+    assert floats == {tf.float32}
+
+
+@pytest.mark.parametrize("pixels", [True, False], ids=["uint8", "float32"])
+def test_models_of_images_and_pixels_export(pixels, randomise, tmp_path):
+    inputs = keras.Input((None, None, 3), dtype="uint8" if pixels else "float32")
+    x = keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(inputs))
+    model = randomise(keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x)))
+    loaded = tf.saved_model.load(export(model, tmp_path / "served"))
+    images = np.ones((2, 20, 30, 3), inputs.dtype)
+    np.testing.assert_allclose(loaded.serve(images), answers(model, images), atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [1.001, np.nan], ids=["off", "nan"])
+def test_an_export_that_answers_otherwise_is_not_written(wrong, tiny, tmp_path, monkeypatch):
+    run = exporting.run_saved_model
+    monkeypatch.setattr(exporting, "run_saved_model", lambda *args: run(*args) * wrong)
+    with pytest.raises(RuntimeError, match=r"must answer as the model does.*`tolerance` is 0.0001"):
+        export(tiny, tmp_path / "served")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wider_tolerance_lets_a_difference_through(tiny, tmp_path, monkeypatch):
+    run = exporting.run_saved_model
+    monkeypatch.setattr(exporting, "run_saved_model", lambda *args: run(*args) * 1.001)
+    assert export(tiny, tmp_path / "served", tolerance=0.01).is_dir()
+
+
+def test_a_taken_path_is_kept_unless_told(tiny, tmp_path):
+    (tmp_path / "served").write_text("mine")
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        export(tiny, tmp_path / "served")
+    assert (tmp_path / "served").read_text() == "mine"
+    assert export(tiny, tmp_path / "served", overwrite=True).is_dir()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"format": "onnx"}, r"`format` must be one of 'saved_model', 'tflite'.*'onnx'"),
+        (
+            {"format": "tflite", "quantize": "int4"},
+            r"`quantize` must be one of None, 'float16', 'dynamic', 'int8'.*'int4'",
+        ),
+        ({"quantize": "int8"}, r"`quantize` must be None but for format='tflite'.*'int8'"),
+        (
+            {"format": "tflite", "quantize": "int8"},
+            r"`clips` must hold clips that are typical.*clips=None.*quantize='dynamic'",
+        ),
+        (
+            {"clips": np.zeros((2, 8, 9, 3), "float32")},
+            r"`clips` must be at least one clip.*\(2, 8, 9, 3\).*\(8, 8, 3\)",
+        ),
+        ({"clips": np.zeros((0, 8, 8, 3), "float32")}, r"`clips` must be at least one clip"),
+        ({"clips": np.zeros((8, 8, 3), "float32")}, r"`clips` must be at least one clip"),
+        ({"input_shape": (9, 9, 3)}, r"`input_shape` must fit the model's own"),
+    ],
+    ids=["format", "quantize", "quantised saved model", "no clips", "other size", "none"]
+    + ["no batch", "input_shape"],
+)
+def test_wrong_arguments_are_refused_before_anything_is_written(arguments, message, tiny, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        export(tiny, tmp_path / "new" / "x", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tflite_needs_every_size(build, tmp_path):
+    network = build("C2D", input_shape=(8, None, None, 3))
+    with pytest.raises(ValueError, match=r"must give every size.*input_shape=\(8, 64, 64, 3\)"):
+        export(network, tmp_path / "x.tflite", format="tflite")
+
+
+def test_an_operation_that_tflite_lacks_is_named(tmp_path):
+    inputs = keras.Input((4, 8, 8, 3))
+    model = keras.Model(inputs, keras.layers.MaxPooling3D(2)(inputs))
+    with pytest.raises(ValueError, match=r"operations that TFLite has built in(.|\n)*MaxPool3D"):
+        export(model, tmp_path / "x.tflite", format="tflite")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_backend_is_refused(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(RuntimeError, match=r"needs Keras on TensorFlow.*backend 'jax'"):
+        export(tiny, tmp_path / "x")
+
+
+def test_the_name_is_public():
+    assert keras_nonlocal.export is export

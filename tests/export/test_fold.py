@@ -1,0 +1,209 @@
+"""Folding changes the layers and not the answers."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_nonlocal.export import fold
+from keras_nonlocal.layers import BatchNormalization, Conv3D, NonLocal2D, NonLocal3D
+
+LAST = keras.layers.BatchNormalization
+
+
+def norms_in(model):
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found += norms_in(layer)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            found.append(layer.name)
+        elif getattr(layer, "norm", None) is not None:
+            found.append(f"{layer.name}/norm")
+    return found
+
+
+def answers(model, clips):
+    return np.asarray(model(clips, training=False))
+
+
+@pytest.mark.parametrize("lower", [False, True], ids=["folded", "lowered"])
+def test_networks_answer_as_before_without_norms(network, clips, lower):
+    folded = fold(network, lower=lower)
+    assert norms_in(network)
+    assert norms_in(folded) == []
+    expected = answers(network, clips)
+    np.testing.assert_allclose(answers(folded, clips), expected, rtol=0, atol=1e-5)
+
+
+def test_lowering_leaves_no_convolution_in_three_dimensions(build, clips):
+    network = build("I3D 3x3x3")
+    lowered = fold(network, lower=True)
+    both_at_once = [
+        layer.name
+        for layer in lowered.layers
+        if isinstance(layer, Conv3D) and layer.kernel_size[0] > 1 and layer.kernel_size[1] > 1
+    ]
+    assert isinstance(network.get_layer("conv1_conv"), Conv3D)
+    assert isinstance(lowered.get_layer("conv1_conv"), keras.layers.Conv2D)
+    assert both_at_once == []
+
+
+def test_lowering_follows_strides_over_frames_and_biases(randomise):
+    inputs = keras.Input((9, 12, 10, 3))
+    x = Conv3D(4, (3, 5, 3), (2, 2, 1), use_bias=True, activation="relu")(inputs)
+    x = Conv3D(6, (1, 3, 3), (2, 2, 2))(x)
+    x = Conv3D(6, (3, 1, 1), (1, 2, 2))(x)
+    model = randomise(keras.Model(inputs, x))
+    clips = np.random.default_rng(0).normal(size=(2, 9, 12, 10, 3)).astype("float32")
+    lowered = fold(model, lower=True)
+    assert not any(isinstance(layer, Conv3D) for layer in lowered.layers)
+    np.testing.assert_allclose(answers(lowered, clips), answers(model, clips), atol=1e-5)
+
+
+def test_the_model_itself_stays_as_it_was(build, clips):
+    network = build("NLI3D embedded_gaussian")
+    network.compile("sgd", "mse")
+    before, weights = answers(network, clips), network.get_weights()
+    folded = fold(network)
+    for variable in folded.variables:
+        variable.assign(variable * 0 + 7)
+    for was, now in zip(weights, network.get_weights(), strict=True):
+        np.testing.assert_array_equal(now, was)
+    np.testing.assert_array_equal(answers(network, clips), before)
+    assert not folded.compiled
+    # A layer that stands in two graphs would refuse to name its output.
+    assert network.get_layer("res3_0_nonlocal").output is not None
+
+
+def image_model(add_norm, randomise, conv=None):
+    inputs = keras.Input((8, 8, 3))
+    conv = conv or keras.layers.Conv2D(4, 3, name="conv")
+    return randomise(keras.Model(inputs, add_norm(conv, inputs)))
+
+
+def read_twice(conv, x):
+    x = conv(x)
+    return keras.layers.Add()([LAST(name="norm")(x), x])
+
+
+def shared_norm(conv, x):
+    norm = LAST(name="norm")
+    return norm(keras.layers.Conv2D(4, 1)(norm(conv(x))))
+
+
+def shared_conv(conv, x):
+    x = keras.layers.Conv2D(3, 1)(x)
+    one, other = conv(x), conv(keras.layers.Rescaling(2.0)(x))
+    return keras.layers.Add()([LAST(name="norm")(one), other])
+
+
+@pytest.mark.parametrize(
+    "add_norm, conv",
+    [
+        (read_twice, None),
+        (shared_norm, None),
+        (shared_conv, None),
+        (lambda conv, x: LAST(name="norm")(conv(x)), keras.layers.Conv2D(4, 3, activation="relu")),
+        (lambda conv, x: LAST(name="norm")(conv(x)), keras.layers.DepthwiseConv2D(3)),
+        (lambda conv, x: LAST(axis=1, name="norm")(conv(x)), None),
+        (lambda conv, x: LAST(name="norm")(x), None),
+    ],
+    ids=["read twice", "shared norm", "shared conv", "activation", "depthwise", "axis", "no conv"],
+)
+def test_a_norm_that_no_convolution_can_take_stays(add_norm, conv, randomise):
+    model = image_model(add_norm, randomise, conv)
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    folded = fold(model)
+    assert norms_in(folded) == ["norm"]
+    np.testing.assert_allclose(answers(folded, images), answers(model, images), atol=1e-5)
+
+
+def test_a_norm_called_in_training_mode_stays(randomise):
+    model = image_model(lambda conv, x: LAST(name="norm")(conv(x), training=True), randomise)
+    assert norms_in(fold(model)) == ["norm"]
+
+
+@pytest.mark.parametrize("scale", [True, False], ids=["scale", "no scale"])
+@pytest.mark.parametrize("center", [True, False], ids=["center", "no center"])
+def test_a_norm_without_scale_or_center_folds(scale, center, randomise):
+    model = image_model(
+        lambda conv, x: LAST(scale=scale, center=center, epsilon=0.5)(conv(x)), randomise
+    )
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    folded = fold(model)
+    assert norms_in(folded) == []
+    np.testing.assert_allclose(answers(folded, images), answers(model, images), atol=1e-5)
+
+
+def test_nested_and_sequential_models_fold(randomise):
+    block = keras.Sequential(
+        [keras.Input((8, 8, 6)), keras.layers.Conv2D(6, 3, padding="same"), LAST()], name="block"
+    )
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Conv2D(6, 1), LAST(), block, NonLocal2D()]
+    )
+    randomise(model)
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    folded = fold(model)
+    assert norms_in(folded) == []
+    assert "block" in [layer.name for layer in folded.layers]
+    np.testing.assert_allclose(answers(folded, images), answers(model, images), atol=1e-5)
+
+
+def test_operations_and_call_arguments_survive(randomise):
+    inputs = keras.Input((4, 8, 8, 6))
+    x, scores = NonLocal3D(inner_channels=2)(inputs, return_attention_scores=True)
+    x = keras.ops.mean(x * 2.0, axis=(2, 3)) + keras.ops.mean(scores)
+    model = randomise(keras.Model(inputs, x))
+    clips = np.random.default_rng(0).normal(size=(2, 4, 8, 8, 6)).astype("float32")
+    np.testing.assert_allclose(answers(fold(model), clips), answers(model, clips), atol=1e-5)
+
+
+def test_half_precision_folds_to_float32(randomise, clips):
+    inputs = keras.Input(clips.shape[1:])
+    x = Conv3D(8, (1, 3, 3), dtype="mixed_bfloat16")(inputs)
+    x = BatchNormalization(dtype="mixed_bfloat16")(x)
+    x = NonLocal3D(dtype="mixed_bfloat16")(x)
+    folded = fold(randomise(keras.Model(inputs, x)))
+    assert {layer.compute_dtype for layer in folded.layers} == {"float32"}
+    assert answers(folded, clips).dtype == np.float32
+
+
+def test_unknown_sizes_stay_unknown_until_they_are_given(build):
+    network = build("NLI3D dot_product", input_shape=(None, None, None, 3))
+    assert fold(network).input_shape == (None, None, None, None, 3)
+    fixed = fold(network, input_shape=(4, 32, 32, 3), batch_size=2)
+    assert fixed.input_shape == (2, 4, 32, 32, 3)
+
+
+def test_lowering_needs_sizes(build):
+    network = build("C2D", input_shape=(None, 32, 32, 3))
+    with pytest.raises(ValueError, match=r"`lower=True` needs known sizes.*Pass `input_shape`"):
+        fold(network, lower=True)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        keras.Sequential([keras.layers.Dense(2)]),
+        type("Subclassed", (keras.Model,), {"call": lambda self, x: x})(),
+        "model.keras",
+    ],
+    ids=["not built", "subclassed", "a path"],
+)
+def test_a_model_without_a_graph_is_refused(model):
+    with pytest.raises(ValueError, match="`model` must be a functional or a built sequential"):
+        fold(model)
+
+
+def test_a_model_of_several_outputs_is_refused():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, [keras.layers.Dense(2)(inputs), keras.layers.Dense(3)(inputs)])
+    with pytest.raises(ValueError, match=r"one input and one output.*1 inputs and 2 outputs"):
+        fold(model)
+
+
+@pytest.mark.parametrize("shape", [(4, 32, 32, 3), (8, 32, 3)], ids=["other size", "other rank"])
+def test_a_contradicting_input_shape_is_refused(build, shape):
+    with pytest.raises(ValueError, match=r"`input_shape` must fit the model's own.*\(8, 32, 32, 3"):
+        fold(build("C2D"), input_shape=shape)
