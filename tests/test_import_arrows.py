@@ -27,8 +27,8 @@ ARROWS = {
 }
 # What comes with an extra, or only with the development tools.
 OPTIONAL = {"torch", "jax", "matplotlib", "skimage", "PIL", "scipy", "official", "gradio"}
-# Where the same code must run on JAX.
-WITHOUT_TENSORFLOW = ("layers", "models", "checkpoints")
+# What `import keras_nonlocal` imports, also on a machine that has JAX alone.
+WITHOUT_TENSORFLOW = ("layers", "models", "checkpoints", "export", "__init__.py")
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

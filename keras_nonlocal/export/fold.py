@@ -193,8 +193,8 @@ def _find_norms_to_absorb(model):
         conv = node.operation
         if not _can_absorb(conv) or calls.count(conv) > 1:
             continue
-        (norm,) = readers[id(node.outputs[0])][:1]
-        alone = len(readers[id(node.outputs[0])]) == 1 and calls.count(norm) == 1
+        norm, *others = readers[id(node.outputs[0])]
+        alone = not others and calls.count(norm) == 1
         if alone and _is_constant_norm(norm, rank=len(node.outputs[0].shape)):
             norm_of[conv.name] = norm.name
     return norm_of

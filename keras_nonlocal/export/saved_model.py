@@ -1,7 +1,5 @@
 """A SavedModel that TensorFlow serves without Keras and without this package."""
 
-import tensorflow as tf
-
 from keras_nonlocal.export.fold import fold
 
 
@@ -26,6 +24,8 @@ def save_network(network, path):
         network: what `fold` gives.
         path: folder to write.
     """
+    import tensorflow as tf
+
     # Holds the graph and its variables, and nothing of the layers: half the time and the files
     # of `network.export`, which also frees the batch size that TFLite needs fixed.
     module = tf.Module()
@@ -41,6 +41,8 @@ def save_network(network, path):
 
 def run_saved_model(path, clips):
     """Gives what the SavedModel at `path` answers to `clips`, as a NumPy array."""
+    import tensorflow as tf
+
     # Held by name, as a function does not keep the variables of its model alive.
     loaded = tf.saved_model.load(str(path))
     return loaded.serve(tf.constant(clips)).numpy()

@@ -5,7 +5,6 @@ import tempfile
 import warnings
 
 import numpy as np
-import tensorflow as tf
 
 from keras_nonlocal.export.fold import fold
 from keras_nonlocal.export.saved_model import save_network
@@ -41,6 +40,8 @@ def write_tflite(model, path, input_shape=None, quantize=None, clips=None):
 
 
 def _convert(saved_model, name, quantize, clips):
+    import tensorflow as tf
+
     converter = tf.lite.TFLiteConverter.from_saved_model(saved_model)
     if quantize is not None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -60,6 +61,8 @@ def _convert(saved_model, name, quantize, clips):
 
 def run_tflite(path, clips):
     """Gives what the TFLite file at `path` answers to `clips`, one by one, as a NumPy array."""
+    import tensorflow as tf
+
     with warnings.catch_warnings():
         # It points to a package that has no wheels for all of our Pythons.
         warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")

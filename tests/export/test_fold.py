@@ -81,9 +81,14 @@ def image_model(add_norm, randomise, conv=None):
     return randomise(keras.Model(inputs, add_norm(conv, inputs)))
 
 
-def read_twice(conv, x):
+def read_after(conv, x):
     x = conv(x)
     return keras.layers.Add()([LAST(name="norm")(x), x])
+
+
+def read_before(conv, x):
+    x = conv(x)
+    return keras.layers.Add()([x, LAST(name="norm")(x)])
 
 
 def shared_norm(conv, x):
@@ -100,7 +105,8 @@ def shared_conv(conv, x):
 @pytest.mark.parametrize(
     "add_norm, conv",
     [
-        (read_twice, None),
+        (read_after, None),
+        (read_before, None),
         (shared_norm, None),
         (shared_conv, None),
         (lambda conv, x: LAST(name="norm")(conv(x)), keras.layers.Conv2D(4, 3, activation="relu")),
@@ -108,7 +114,16 @@ def shared_conv(conv, x):
         (lambda conv, x: LAST(axis=1, name="norm")(conv(x)), None),
         (lambda conv, x: LAST(name="norm")(x), None),
     ],
-    ids=["read twice", "shared norm", "shared conv", "activation", "depthwise", "axis", "no conv"],
+    ids=[
+        "read after",
+        "read before",
+        "shared norm",
+        "shared conv",
+        "activation",
+        "depthwise",
+        "axis",
+        "no conv",
+    ],
 )
 def test_a_norm_that_no_convolution_can_take_stays(add_norm, conv, randomise):
     model = image_model(add_norm, randomise, conv)
