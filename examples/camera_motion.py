@@ -68,6 +68,16 @@ PHOTOGRAPHS = {
 }
 FRAMES, HEIGHT, WIDTH = 40, 84, 112
 FPS = 25
+# Least and greatest speed of each motion, in pixels a frame, and the distance from the middle of
+# the frame at which a zoom or a turn moves the picture so fast.
+SPEEDS = {
+    "pan": (0.4, 3.5),
+    "tilt": (0.4, 3.0),
+    "zoom": (0.4, 1.6),
+    "turn": (0.4, 1.7),
+    "still": (0.2, 0.3),
+}
+MIDDLE_DISTANCE = 35
 # The scene is a mirrored plane: a picture of SCENE x SCENE pixels, reflected at its edges.
 SCENE = 256
 # Frames are means of this many moments, as long as a shutter is open.
@@ -119,7 +129,7 @@ def load_photographs(split):
 
 @dataclasses.dataclass
 class Path:
-    """Where the camera is at each moment, in pixels of the frame, octaves and radians."""
+    """Where the camera is at each moment: pixels of the frame, logarithm of scale, radians."""
 
     x: np.ndarray
     y: np.ndarray
@@ -166,24 +176,20 @@ def camera_path(name, generator):
     progress = time + unevenness * np.sin(2 * np.pi * time / FRAMES + phase)
     progress -= progress[count // 2]
 
-    def speed(low, high):
-        return low * (high / low) ** generator.random()
-
+    # The four motions, as pixels a frame in the frame's middle distance from its middle: one of
+    # them for the class, and a little of the others, as no tripod is perfect.
     kind, _, side = name.partition("_")
-    sign = 1 if side in ("right", "down", "in") else -1
-    path = Path(*np.zeros((4, count)))
-    if kind == "pan":
-        path.x = sign * speed(0.5, 4) * progress
-    elif kind == "tilt":
-        path.y = sign * speed(0.5, 3.5) * progress
-    elif kind == "zoom":
-        path.zoom = sign * speed(0.01, 0.045) * progress
-    elif kind == "turn":
-        path.roll = sign * speed(0.008, 0.05) * progress
-    if kind in ("zoom", "turn"):
-        # About a point near the middle: the same as a pan that goes with the motion.
-        share = generator.normal(0, 0.08, 2) * np.ptp(path.zoom + path.roll) / count * MOMENTS
-        path.x, path.y = (share * 50)[:, None] * progress
+    low, high = SPEEDS[kind]
+    speed = low * (high / low) ** generator.random()
+    motions = dict(zip(SPEEDS, speed * generator.normal(0, 0.1, len(SPEEDS)), strict=True))
+    if kind != "still":
+        motions[kind] = speed if side in ("right", "down", "in") else -speed
+    path = Path(
+        x=motions["pan"] * progress,
+        y=motions["tilt"] * progress,
+        zoom=motions["zoom"] / MIDDLE_DISTANCE * progress,
+        roll=motions["turn"] / MIDDLE_DISTANCE * progress,
+    )
     # Shake: three slow waves each, faster ones smaller.
     strength = generator.exponential(0.4)
     for field, scale in (("x", 1), ("y", 1), ("zoom", 0.01), ("roll", 0.01)):
@@ -215,7 +221,9 @@ def cut_out(photographs, size, generator):
         side = generator.uniform(min(0.35 * min(picture.size), size), min(picture.size))
         left, top = generator.uniform(0, np.subtract(picture.size, side))
         box = (left, top, left + side, top + side)
-        square = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, box), np.float32)
+        square = np.asarray(
+            picture.resize((size, size), Image.Resampling.BILINEAR, box), np.float32
+        )
         # Nobody can see how a camera moves over an empty sky.
         if square.std(axis=(0, 1)).max() > 20:
             break
@@ -241,7 +249,8 @@ def look(scene, path, size):
     mirrored = np.pad(scene, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
     plane = Image.fromarray(mirrored.astype(np.uint8))
     frames = np.empty((len(path.x), height, width, 3), np.uint8)
-    for number, (x, y, zoom, roll) in enumerate(zip(path.x, path.y, path.zoom, path.roll)):
+    steps = zip(path.x, path.y, path.zoom, path.roll, strict=True)
+    for number, (x, y, zoom, roll) in enumerate(steps):
         # From a place in the frame to the place in the plane that is seen there. y points down,
         # so the axes of a camera that rolls to the right, clockwise, turn by plus the angle.
         cos, sin = math.exp(-zoom) * math.cos(roll), math.exp(-zoom) * math.sin(roll)
@@ -272,7 +281,10 @@ def add_thing(frames, photographs, path, generator):
     for frame, (top, left) in zip(frames, np.rint(way).astype(int), strict=True):
         y, x = max(top, 0), max(left, 0)
         part = frame[y : max(top + size, 0), x : max(left + size, 0)]
-        inside = (slice(y - top, y - top + part.shape[0]), slice(x - left, x - left + part.shape[1]))
+        inside = (
+            slice(y - top, y - top + part.shape[0]),
+            slice(x - left, x - left + part.shape[1]),
+        )
         part[...] = part + mask[inside] * (picture[inside] - part)
     return frames
 

@@ -1,10 +1,10 @@
 """Video files to `tf.data` pipelines."""
 
-from . import transforms
-from .annotations import VideoList, read_folder, split_videos
-from .clips import ClipSpec
-from .decode import VideoInfo, decode_frames, probe_video
-from .pipeline import clip_dataset
+from keras_nonlocal.data import transforms
+from keras_nonlocal.data.annotations import VideoList, read_folder, split_videos
+from keras_nonlocal.data.clips import ClipSpec
+from keras_nonlocal.data.decode import VideoInfo, decode_frames, probe_video
+from keras_nonlocal.data.pipeline import clip_dataset
 
 __all__ = [
     "ClipSpec",

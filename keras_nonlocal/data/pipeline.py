@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from . import transforms
-from .clips import ClipSpec
-from .decode import decode_frames, probe_video
+from keras_nonlocal.data import transforms
+from keras_nonlocal.data.clips import ClipSpec
+from keras_nonlocal.data.decode import decode_frames, probe_video
 
 
 def clip_dataset(

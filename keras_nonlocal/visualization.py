@@ -1,0 +1,183 @@
+"""Where a non-local block looks: attention over a clip, as numbers and as a picture."""
+
+import keras
+import numpy as np
+
+
+def attention_maps(model, clip, layer_name, query=None):
+    """Weights with which one place of a clip looks at all places, from a non-local block.
+
+    Args:
+        model: a functional `keras.Model` with a non-local block over all of space and time
+            (`axes="spacetime"`, no groups of frames).
+        clip: one clip as the model takes it, normalised, `(frames, height, width, channels)`.
+        layer_name: name of the block, such as `"res4_1_nonlocal"`.
+        query: `(frame, row, column)` of the place in the clip, in frames and pixels; `None`
+            picks the place whose attention is least even.
+
+    Returns:
+        Two values: an array of weights `(frames, rows, columns)` on the grid of the block's
+        keys, and the query as `(frame, row, column)`, in frames and pixels of the clip.
+
+    Raises:
+        ValueError: if the layer is no such block, or the query lies outside the clip.
+
+    Example:
+
+    ```python
+    weights, query = visualization.attention_maps(model, clip, "res3_0_nonlocal")
+    ```
+    """
+    clip = np.asarray(clip)
+    if clip.ndim != 4:
+        raise ValueError(
+            "`clip` must be one clip, (frames, height, width, channels). "
+            f"Received: an array of shape {clip.shape}. Take one out of the batch: `clips[0]`."
+        )
+    layer = _non_local_layer(model, layer_name)
+    features = keras.Model(model.input, layer.input)(clip[None], training=False)
+    _, scores = layer(features, return_attention_scores=True)
+    scores = keras.ops.convert_to_numpy(scores)
+    if scores.ndim != 3:
+        raise ValueError(
+            f"`layer_name` must name a block that looks at all places of all frames. Received: "
+            f"{layer_name!r}, whose attention has the shape {scores.shape}. "
+            'Pick a block with axes="spacetime" and no groups of frames.'
+        )
+    grid = tuple(features.shape[1:4])
+    keys = _keys_grid(layer, grid)
+    scores = scores[0].reshape(*grid, *keys)
+    if query is None:
+        place = _most_telling(scores)
+    else:
+        if any(not 0 <= q < size for q, size in zip(query, clip.shape[:3], strict=True)):
+            raise ValueError(
+                f"`query` must lie in the clip, whose frames, height and width are "
+                f"{clip.shape[:3]}. Received: query={tuple(query)}. Count from 0."
+            )
+        place = tuple(
+            q * cells // size for q, cells, size in zip(query, grid, clip.shape[:3], strict=True)
+        )
+    middle = tuple(
+        int((cell + 0.5) * size / cells)
+        for cell, cells, size in zip(place, grid, clip.shape[:3], strict=True)
+    )
+    return scores[place], tuple(query) if query is not None else middle
+
+
+def draw_attention(model, clip, layer_name, query=None, path=None, frames=None, title=None):
+    """Draws where one place of a clip looks, over the frames of the clip.
+
+    The first row is the clip, the place marked in its frame by a cross. The second lays over
+    each frame the weight of its places in the weighted mean that becomes the place's answer.
+
+    Args:
+        model, clip, layer_name, query: as in `attention_maps`.
+        path: file to write the picture to (its suffix says which format); `None` writes none.
+        frames: the clip as it should be shown, `uint8` RGB of the clip's shape; `None` shows
+            `clip` itself, stretched to the range of its values.
+        title: text above the picture.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        ValueError: as `attention_maps`.
+
+    Example:
+
+    ```python
+    visualization.draw_attention(model, clip, "res3_0_nonlocal", path="attention.png")
+    ```
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "Drawing needs matplotlib. Install it with `pip install keras_nonlocal[viz]`."
+        ) from error
+
+    weights, query = attention_maps(model, clip, layer_name, query)
+    shown = _as_pictures(clip if frames is None else frames)
+    # A frame of keys may stand for several of the clip's: those between its neighbours' middles.
+    spread = np.repeat(weights, -(-len(shown) // len(weights)), axis=0)[: len(shown)]
+    count, height, width = shown.shape[:3]
+    strength = spread / spread.max()
+
+    figure = Figure(figsize=(1.6 * count + 0.9, 3.2 * height / width + 1.0), layout="constrained")
+    figure.patch.set_facecolor("white")
+    axes = figure.subplots(2, count, squeeze=False)
+    for number in range(count):
+        above, below = axes[:, number]
+        above.imshow(shown[number])
+        above.set_title(f"frame {number}", fontsize=9, color="0.35")
+        # The frame stands back in grey, so that the colours are those of the weights alone.
+        below.imshow(shown[number].mean(-1), cmap="gray", vmin=-0.4, vmax=1.4)
+        overlay = below.imshow(
+            strength[number],
+            cmap="inferno",
+            vmin=0,
+            vmax=1,
+            alpha=0.15 + 0.75 * strength[number] ** 0.7,
+            extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+            interpolation="bilinear",
+        )
+        for axis in (above, below):
+            axis.set_xticks([])
+            axis.set_yticks([])
+            for spine in axis.spines.values():
+                spine.set(visible=number == query[0], color="#00b7c7", linewidth=2.5)
+        if number == query[0]:
+            for axis, colors in ((above, ("black", "#00e5f8")), (below, ("black", "#00e5f8"))):
+                for size, color in zip((4.5, 2.2), colors, strict=True):
+                    axis.plot(query[2], query[1], "+", color=color, ms=13, mew=size)
+    axes[0, 0].set_ylabel("clip", fontsize=10)
+    axes[1, 0].set_ylabel("looks at", fontsize=10)
+    bar = figure.colorbar(overlay, ax=axes[1, :].tolist(), pad=0.01, aspect=12)
+    bar.set_label("weight", fontsize=9)
+    bar.set_ticks([0, 1], labels=["0", f"{spread.max():.2g}"])
+    if title is None:
+        title = f"Where the place + of frame {query[0]} looks, in {layer_name}"
+    figure.suptitle(title, fontsize=12)
+    if path is not None:
+        figure.savefig(path, dpi=110)
+    return figure
+
+
+def _non_local_layer(model, name):
+    found = [layer.name for layer in model.layers if hasattr(layer, "theta")]
+    found += [layer.name for layer in model.layers if getattr(layer, "mode", "") == "gaussian"]
+    if name not in found:
+        raise ValueError(
+            f"`layer_name` must name a non-local block of the model. Received: {name!r}. "
+            f"It has: {', '.join(found) or 'none'}."
+        )
+    return model.get_layer(name)
+
+
+def _keys_grid(layer, grid):
+    """Frames, rows and columns of a block's keys, which pooling makes fewer than its places."""
+    if layer.pool_size is None:
+        return grid
+    pool = (1, layer.pool_size, layer.pool_size)
+    if not isinstance(layer.pool_size, int):
+        pool = layer.pool_size
+    return tuple(cells // size for cells, size in zip(grid, pool, strict=True))
+
+
+def _most_telling(scores):
+    """The place whose attention is least even: the one with the smallest entropy."""
+    weights = np.abs(scores.reshape(*scores.shape[:3], -1).astype(np.float64)) + 1e-12
+    weights /= weights.sum(-1, keepdims=True)
+    entropy = -(weights * np.log(weights)).sum(-1)
+    return np.unravel_index(entropy.argmin(), entropy.shape)
+
+
+def _as_pictures(clip):
+    """RGB in 0..1 of whatever range."""
+    clip = np.asarray(clip)
+    if clip.dtype == np.uint8:
+        return clip / 255.0
+    low, high = np.percentile(clip, (0.5, 99.5))
+    return np.clip((clip - low) / max(high - low, 1e-6), 0, 1)
