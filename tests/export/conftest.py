@@ -1,5 +1,7 @@
 """Small networks whose every variable holds values of its own, as after training."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -47,9 +49,13 @@ NETWORKS = {
 }
 
 
-def build_network(name, **arguments):
+def _build(name, **arguments):
     arguments = {"width": 8, "classes": 5, "input_shape": SHAPE, **arguments}
     return _randomise(NETWORKS[name](**arguments))
+
+
+# Built once each; tests that change a network build their own.
+_network = functools.cache(_build)
 
 
 @pytest.fixture(autouse=True)
@@ -65,12 +71,12 @@ def clips():
 
 @pytest.fixture(params=NETWORKS)
 def network(request):
-    return build_network(request.param)
+    return _network(request.param)
 
 
 @pytest.fixture
 def build():
-    return build_network
+    return _build
 
 
 @pytest.fixture
@@ -80,7 +86,7 @@ def randomise():
 
 @pytest.fixture
 def networks():
-    return NETWORKS
+    return {name: _network(name) for name in NETWORKS}
 
 
 @pytest.fixture

@@ -44,10 +44,9 @@ def operations_in(path):
     return {operation["op_name"] for operation in interpreter._get_ops_details()}
 
 
-def test_saved_models_serve_without_keras_and_this_package(build, networks, clips, tmp_path):
+def test_saved_models_serve_without_keras_and_this_package(networks, clips, tmp_path):
     expected = {}
-    for name in networks:
-        network = build(name)
+    for name, network in networks.items():
         expected[str(export(network, tmp_path / name, clips=clips))] = answers(network, clips)
     np.save(tmp_path / "clips.npy", clips)
     subprocess.run(
