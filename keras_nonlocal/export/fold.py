@@ -2,7 +2,8 @@
 
 import keras
 import numpy as np
-from keras import ops
+
+from keras_nonlocal.export import stacking
 
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
@@ -142,7 +143,11 @@ class _Folding:
             config, weights = {**config, "use_bias": True}, _fold_convolution(layer, norm)
         elif _is_non_local(layer) and layer.norm is not None:
             config, weights = {**config, "norm": None}, _fold_non_local(layer)
-        copy = _stack_frames(config) if self._is_lowered(layer) else type(layer).from_config(config)
+        copy = (
+            stacking.make_convolution(config)
+            if self._is_lowered(layer)
+            else type(layer).from_config(config)
+        )
         self.originals[copy.name] = layer
         self.pending_weights[copy.name] = weights
         return copy
@@ -155,8 +160,8 @@ class _Folding:
         original = self.originals[layer.name]
         weights = self.pending_weights.pop(layer.name, None)
         if self._is_lowered(original):
-            outputs = _convolve_stacked_frames(layer, original, *args)
-            weights = None if weights is None else _stack_kernel(weights)
+            outputs = stacking.convolve(layer, original, *args)
+            weights = None if weights is None else stacking.stack_weights(weights)
         else:
             outputs = layer(*args, **kwargs)
         if weights is not None:
@@ -164,14 +169,7 @@ class _Folding:
         return outputs
 
     def _is_lowered(self, layer):
-        """Whether a layer is a convolution of ours that its own 2-D paths do not cover."""
-        if not self.lower or not isinstance(layer, keras.layers.Conv3D):
-            return False
-        if layer.get_config()["padding"] != "symmetric":
-            return False
-        over_space = layer.kernel_size[0] == 1 and layer.strides[0] == 1
-        over_time = layer.kernel_size[1:] == (1, 1) and layer.strides[1:] == (1, 1)
-        return not (over_space or over_time)
+        return self.lower and stacking.needs_lowering(layer)
 
 
 def _find_norms_to_absorb(model):
@@ -251,37 +249,3 @@ def _in_float32(layer):
     config = layer.get_config()
     half = layer.compute_dtype in ("float16", "bfloat16")
     return {**config, "dtype": "float32"} if half else config
-
-
-def _stack_frames(config):
-    """A 2-D convolution that reads the frames of one temporal kernel as channels."""
-    return keras.layers.Conv2D(
-        config["filters"],
-        tuple(config["kernel_size"][1:]),
-        strides=tuple(config["strides"][1:]),
-        use_bias=config["use_bias"],
-        activation=config["activation"],
-        data_format="channels_last",
-        dtype=config["dtype"],
-        name=config["name"],
-    )
-
-
-def _stack_kernel(weights):
-    """(kt, kh, kw, in, out) to (kh, kw, kt * in, out); a bias stays as it is."""
-    kernel, *bias = weights
-    _, height, width, _, filters = kernel.shape
-    return [np.moveaxis(kernel, 0, 2).reshape(height, width, -1, filters), *bias]
-
-
-def _convolve_stacked_frames(conv, original, clips):
-    span, step = original.kernel_size[0], original.strides[0]
-    halves = [(size // 2, size // 2) for size in original.kernel_size]
-    clips = ops.pad(clips, [(0, 0), *halves, (0, 0)])
-    _, frames, height, width, channels = clips.shape
-    length = (frames - span) // step + 1
-    stop = (length - 1) * step + 1
-    shifted = [clips[:, first : first + stop : step] for first in range(span)]
-    images = shifted[0] if span == 1 else ops.concatenate(shifted, axis=-1)
-    images = conv(ops.reshape(images, (-1, height, width, span * channels)))
-    return ops.reshape(images, (-1, length, *images.shape[1:]))
