@@ -312,8 +312,12 @@ def write_video(path, frames, quality=23):
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1
         stream.options = {"crf": str(quality), "preset": "veryfast", "g": "12"}
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        for number, picture in enumerate(frames):
+            # Converted here, not by the encoder, whose own conversion made files of the same
+            # frames differ now and then.
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+            frame.pts = number
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     os.replace(unfinished, path)
 

@@ -12,7 +12,7 @@ def draw_curves(curves, path):
         curves: dictionary from a network's name to what `workflow.fit` gives for it.
         path: PNG file to write.
     """
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 4), layout="constrained")
     for axis, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for color, (name, epochs) in zip(COLORS, curves.items(), strict=False):
             x = [epoch["epoch"] + 1 for epoch in epochs]
@@ -25,7 +25,15 @@ def draw_curves(curves, path):
         axis.spines[["top", "right"]].set_visible(False)
         if key == "accuracy":
             axis.set_ylim(0, 1)
-    axis.legend(frameon=False, title="solid: held out, dotted: training")
+    title = "solid: held out, dotted: training (with its dropout and jitter)"
+    figure.legend(
+        *axis.get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=len(curves),
+        frameon=False,
+        title=title,
+        title_fontsize=9,
+    )
     figure.savefig(path, dpi=110, format="png")
 
 

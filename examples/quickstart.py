@@ -17,7 +17,6 @@ import argparse
 import time
 
 import camera_motion
-import h5py
 import keras
 import numpy as np
 import pictures
@@ -78,29 +77,14 @@ def make_datasets(training, validation, seed):
 
 
 def save_weights(model, path):
-    """Saves weights in half the space: 16-bit floats, which `load_weights` widens again."""
-
-    def write(path):
-        model.save_weights(path)
-        with h5py.File(path, "r") as full:
-            arrays = {}
-            full.visititems(
-                lambda name, item: arrays.update({name: item[()]}) if hasattr(item, "dtype") else 0
-            )
-            notes = {name: dict(full[name].attrs) for name in _groups(full)}
-        with h5py.File(path, "w") as half:
-            for name, attributes in notes.items():
-                half.require_group(name).attrs.update(attributes)
-            for name, array in arrays.items():
-                half.create_dataset(name, data=array.astype(np.float16), compression="gzip")
-
-    workflow.write_whole(path, write)
+    """Saves weights as 16-bit floats, in half the space; `load_weights` widens them again."""
+    twin = keras.models.clone_model(model, clone_function=_recast)
+    twin.set_weights(model.get_weights())
+    workflow.write_whole(path, twin.save_weights)
 
 
-def _groups(file):
-    names = ["/"]
-    file.visititems(lambda name, item: names.append(name) if hasattr(item, "keys") else None)
-    return names
+def _recast(layer):
+    return layer.__class__.from_config({**layer.get_config(), "dtype": "float16"})
 
 
 def main():

@@ -92,7 +92,8 @@ def fit(model, out, training, validation, epochs, learning_rate=2e-3):
             shuffle=False,  # The dataset has its own order.
             verbose=1 if sys.stdout.isatty() else 2,
         )
-        write_whole(finished, model.save)
+        # A model of the same layers that was never compiled: saved without the optimizer.
+        write_whole(finished, keras.Model(model.input, model.output, name=model.name).save)
     with open(log, newline="") as file:
         # An epoch that was interrupted between its log and its backup stands there twice.
         epoch_rows = {int(row["epoch"]): row for row in csv.DictReader(file)}

@@ -109,7 +109,8 @@ class Evaluation:
                 f"`k` must lie between 1 and the number of classes ({classes}). "
                 f"Received: k={k}. Lower `k`."
             )
-        hits = keras.metrics.sparse_top_k_categorical_accuracy(self.labels, self.probabilities, k)
+        probabilities = self.probabilities.astype(np.float32)
+        hits = keras.metrics.sparse_top_k_categorical_accuracy(self.labels, probabilities, k)
         return float(np.mean(keras.ops.convert_to_numpy(hits)))
 
     @property

@@ -13,7 +13,7 @@ def attention_maps(model, clip, layer_name, query=None):
         clip: one clip as the model takes it, normalised, `(frames, height, width, channels)`.
         layer_name: name of the block, such as `"res4_1_nonlocal"`.
         query: `(frame, row, column)` of the place in the clip, in frames and pixels; `None`
-            picks the place whose attention is least even.
+            picks the place that looks most sharply into every frame.
 
     Returns:
         Two values: an array of weights `(frames, rows, columns)` on the grid of the block's
@@ -112,8 +112,8 @@ def draw_attention(model, clip, layer_name, query=None, path=None, frames=None, 
         above, below = axes[:, number]
         above.imshow(shown[number])
         above.set_title(f"frame {number}", fontsize=9, color="0.35")
-        # The frame stands back in grey, so that the colours are those of the weights alone.
-        below.imshow(shown[number].mean(-1), cmap="gray", vmin=-0.4, vmax=1.4)
+        # The frame stands back, dark and grey: all colour and light is that of the weights.
+        below.imshow(shown[number].mean(-1), cmap="gray", vmin=0, vmax=1.8)
         overlay = below.imshow(
             strength[number],
             cmap="inferno",
@@ -167,11 +167,14 @@ def _keys_grid(layer, grid):
 
 
 def _most_telling(scores):
-    """The place whose attention is least even: the one with the smallest entropy."""
-    weights = np.abs(scores.reshape(*scores.shape[:3], -1).astype(np.float64)) + 1e-12
-    weights /= weights.sum(-1, keepdims=True)
-    entropy = -(weights * np.log(weights)).sum(-1)
-    return np.unravel_index(entropy.argmin(), entropy.shape)
+    """The place that looks most sharply into every frame.
+
+    The evenest of its frames counts as much as the sharpest, as the most peaked attention of all
+    is often that of a place that sees one neighbour alone.
+    """
+    peaks = np.abs(scores).max(axis=(-2, -1)).astype(np.float64)
+    sharpness = np.log(peaks + 1e-6).sum(axis=-1)
+    return np.unravel_index(sharpness.argmax(), sharpness.shape)
 
 
 def _as_pictures(clip):
