@@ -1,7 +1,38 @@
 """Non-local Neural Networks for video, in Keras."""
 
-from keras_nonlocal.checkpoints.zoo import list_weights
+import importlib
+
+from keras_nonlocal.checkpoints import list_weights
+from keras_nonlocal.export import export
 from keras_nonlocal.layers import NonLocal1D, NonLocal2D, NonLocal3D
-from keras_nonlocal.models import C2D, I3D, NLC2D, NLI3D
+from keras_nonlocal.models import C2D, I3D, NLC2D, NLI3D, insert_non_local, summary_table
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "C2D",
+    "I3D",
+    "NLC2D",
+    "NLI3D",
+    "NonLocal1D",
+    "NonLocal2D",
+    "NonLocal3D",
+    "data",
+    "evaluation",
+    "export",
+    "insert_non_local",
+    "layers",
+    "list_weights",
+    "models",
+    "summary_table",
+    "visualization",
+]
+
+# Imported when they are first used: they need TensorFlow, which a JAX machine may lack.
+_ROOMS = ("data", "evaluation", "visualization")
+
+
+def __getattr__(name):
+    if name in _ROOMS:
+        return importlib.import_module(f"keras_nonlocal.{name}")
+    raise AttributeError(f"module 'keras_nonlocal' has no attribute {name!r}")

@@ -1,7 +1,8 @@
 """The layers of the video networks: what Keras lacks, and the non-local block."""
 
 from keras_nonlocal.layers.convolution import Conv3D
-from keras_nonlocal.layers.non_local import NonLocal1D, NonLocal2D, NonLocal3D
+from keras_nonlocal.layers.non_local import NonLocal1D, NonLocal2D
+from keras_nonlocal.layers.non_local_3d import NonLocal3D
 from keras_nonlocal.layers.normalization import BatchNormalization
 from keras_nonlocal.layers.pooling import MaxPooling3D, SlidingAverage
 

@@ -17,16 +17,15 @@ AFFINITY_BUDGET = 256 * 2**20
 SORTING_PAYS_ABOVE_KEYS = 512
 
 
-def softmax_mean(theta, phi, g, scale, budget=AFFINITY_BUDGET):
+def softmax_mean(theta, phi, g, scale):
     """The two gaussian forms: weights `softmax_j(scale * theta_i . phi_j)`.
 
-    Above `budget` the queries pass in chunks, whose weights are thrown away and computed again
+    Above `AFFINITY_BUDGET` the queries pass in chunks, whose weights are thrown away and computed again
     for the gradient: the same result in the memory of one chunk.
 
     Args:
         theta, phi, g: see the module.
         scale: factor on the inner products.
-        budget: bytes that the weights may take at once.
 
     Returns:
         Tensor of shape (batch, N, C).
@@ -38,15 +37,19 @@ def softmax_mean(theta, phi, g, scale, budget=AFFINITY_BUDGET):
     batch, queries, _ = ops.shape(theta)
     bytes_a_query = _product(batch, ops.shape(phi)[1], 8 if theta.dtype == "float64" else 4)
     return _choose(
-        bytes_a_query * _product(queries) <= budget,
+        bytes_a_query * _product(queries) <= AFFINITY_BUDGET,
         direct,
-        lambda: _softmax_mean_in_chunks(theta, phi, g, scale, _floor(budget / bytes_a_query)),
+        lambda: _softmax_mean_in_chunks(
+            theta, phi, g, scale, rows=_floor(AFFINITY_BUDGET / bytes_a_query)
+        ),
     )
 
 
 def softmax_scores(theta, phi, scale):
     """Weights of the gaussian forms, (batch, N, M), at least float32."""
     logits = ops.matmul(theta, ops.swapaxes(phi, 1, 2))
+    if logits.shape[-1] == 1:
+        return ops.ones_like(_accumulate(logits))  # Keras warns of a softmax over one key.
     return ops.softmax(ops.multiply(_accumulate(logits), scale), axis=-1)
 
 

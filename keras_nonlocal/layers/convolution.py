@@ -93,9 +93,7 @@ class Conv3D(keras.layers.Conv3D):
         kernel = ops.convert_to_tensor(self.kernel)
         if self.kernel_size[1:] == (1, 1) and self.strides[1:] == (1, 1):
             places = ops.reshape(x, (-1, frames, height * width, channels))
-            places = ops.conv(
-                places, kernel[:, 0], (self.strides[0], 1), padding, "channels_last"
-            )
+            places = ops.conv(places, kernel[:, 0], (self.strides[0], 1), padding, "channels_last")
             frames = ops.shape(places)[1]
             return ops.reshape(places, (-1, frames, height, width, self.filters))
         if self.kernel_size[0] == 1 and self.strides[0] == 1:

@@ -6,7 +6,12 @@ import re
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 # Every other block of a stage spans three frames, beginning with the first; in the last stage
 # with the second. Stage 2 is spanned whole.
-_INFLATED_BLOCKS = {2: slice(None), 3: slice(0, None, 2), 4: slice(0, None, 2), 5: slice(1, None, 2)}
+_INFLATED_BLOCKS = {
+    2: slice(None),
+    3: slice(0, None, 2),
+    4: slice(0, None, 2),
+    5: slice(1, None, 2),
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -67,9 +67,7 @@ def C2D(
     Reference:
         - Table 1 of [Non-local Neural Networks](https://arxiv.org/abs/1711.07971).
     """
-    return _build(
-        C2D, locals(), inflation=None, non_local=(), mode="embedded_gaussian"
-    )
+    return _build(C2D, locals(), inflation=None, non_local=(), mode="embedded_gaussian")
 
 
 def I3D(

@@ -1,0 +1,111 @@
+"""Parameters and multiply-adds of the networks, counted layer by layer."""
+
+import math
+
+import keras
+
+from keras_nonlocal.layers import Conv3D
+from keras_nonlocal.layers.non_local import NonLocal
+from keras_nonlocal.models.builders import C2D, I3D, NLC2D, NLI3D
+
+_TABLE = tuple(
+    (f"{builder.__name__} R{depth}", builder, {"depth": depth})
+    for depth in (50, 101)
+    for builder in (C2D, I3D, NLC2D, NLI3D)
+)
+
+
+def count_parameters(model):
+    """Counts the trainable parameters of a model.
+
+    Moving statistics do not count, as in the tables of the published models.
+    """
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
+def count_multiply_adds(model):
+    """Counts the multiply-adds of one clip through a model of this package.
+
+    Convolutions, the classifier and the non-local blocks' matrix products in the order of the
+    paper's equations count; norms, activations and pooling do not. Published "FLOPs" of video
+    networks are these numbers.
+
+    Args:
+        model: model of this package whose input sizes are known.
+
+    Returns:
+        Number of multiply-adds.
+
+    Raises:
+        ValueError: if a size is unknown.
+
+    Example:
+
+    >>> from keras_nonlocal.models.summary import count_multiply_adds
+    >>> model = keras_nonlocal.C2D(depth=(1, 1, 1, 1), width=16, input_shape=(8, 64, 64, 3))
+    >>> round(count_multiply_adds(model) / 1e6)
+    50
+    """
+    if None in model.input_shape[1:]:
+        raise ValueError(
+            "Multiply-adds need known sizes. Received: a model with input shape "
+            f"{model.input_shape}. Build it with all of `input_shape`."
+        )
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, Conv3D):
+            total += math.prod(layer.output.shape[1:4]) * math.prod(layer.kernel.shape)
+        elif isinstance(layer, keras.layers.Dense):
+            total += math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
+        elif isinstance(layer, NonLocal):
+            total += _count_non_local(layer, layer.input.shape)
+    return total
+
+
+def _count_non_local(layer, shape):
+    positions = math.prod(shape[1:-1])
+    *leading, queries, keys = layer._scores_shape(shape)
+    parts = math.prod(leading[1:])
+    keys_convolved = parts * keys if layer.pool_position == "before" else positions
+    inner = layer.g.filters
+    total = math.prod(layer.g.kernel.shape) * keys_convolved
+    total += math.prod(layer.out.kernel.shape) * positions
+    compared = shape[-1]
+    if layer.mode != "gaussian":
+        compared = 1 if layer.mode == "concatenation" else inner
+        total += math.prod(layer.theta.kernel.shape) * positions
+        total += math.prod(layer.phi.kernel.shape) * keys_convolved
+    return total + parts * queries * keys * (compared + inner)
+
+
+def summary_table(models=None):
+    """Gives a table of parameters and multiply-adds.
+
+    Args:
+        models: list of models of this package with known input sizes. `None`: the four networks
+            in both depths, with clips of 8 frames at 224x224.
+
+    Returns:
+        The table as text, a row a model, parameters in millions and multiply-adds in GFLOPs.
+
+    Example:
+
+    >>> model = keras_nonlocal.C2D(depth=(1, 1, 1, 1), width=16, input_shape=(8, 64, 64, 3))
+    >>> print(keras_nonlocal.summary_table([model]))
+    model  input       parameters (M)  GFLOPs
+    c2d    8x64x64x3             0.70    0.05
+    """
+    if models is None:
+        rows = [_row(label, builder(**arguments)) for label, builder, arguments in _TABLE]
+    else:
+        rows = [_row(model.name, model) for model in models]
+    label = max(len(row[0]) for row in [("model",), *rows])
+    size = max(len(row[1]) for row in rows)
+    lines = [f"{'model':{label}}  {'input':{size}}  parameters (M)  GFLOPs"]
+    lines += [f"{a:{label}}  {b:{size}}  {c:14.2f}  {d:6.2f}" for a, b, c, d in rows]
+    return "\n".join(lines)
+
+
+def _row(label, model):
+    size = "x".join(map(str, model.input_shape[1:]))
+    return label, size, count_parameters(model) / 1e6, count_multiply_adds(model) / 1e9

@@ -1,0 +1,41 @@
+"""Run with KERAS_BACKEND=jax: what saved models answer there, and their gradients.
+
+    python tests/jax_answers.py FOLDER
+
+FOLDER holds NAME.keras with NAME.npy, its input; NAME.npz is written beside them.
+"""
+
+import pathlib
+import sys
+
+import jax
+import keras
+import numpy as np
+
+import keras_nonlocal  # noqa: F401, registers the layers
+from keras_nonlocal.layers import affinity
+
+
+def main(folder):
+    if keras.backend.backend() != "jax":
+        raise SystemExit("Set KERAS_BACKEND=jax.")
+    for path in sorted(folder.glob("*.keras")):
+        if path.stem.endswith("indirect"):
+            affinity.AFFINITY_BUDGET, affinity.SORTING_PAYS_ABOVE_KEYS = 3000, 0
+        else:
+            affinity.AFFINITY_BUDGET, affinity.SORTING_PAYS_ABOVE_KEYS = 2**28, 512
+        model = keras.models.load_model(path)
+        x = np.load(path.with_suffix(".npy"))
+        trainable = [v.value for v in model.trainable_variables]
+        rest = [v.value for v in model.non_trainable_variables]
+
+        def loss(x, model=model, trainable=trainable, rest=rest):
+            answer = model.stateless_call(trainable, rest, x)[0]
+            return (answer**2).sum(), answer
+
+        slope, answer = jax.jit(jax.grad(loss, has_aux=True))(x)
+        np.savez(path.with_suffix(".npz"), answer=answer, slope=slope)
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))

@@ -1,0 +1,137 @@
+"""Every layer and every network against every property that users count on."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_nonlocal as knl
+from tests import subjects
+
+EVERYTHING = {
+    **{name: (lambda s=s: subjects.wrap(*s), s[1]) for name, s in subjects.LAYERS.items()},
+    **{
+        name: (lambda b=b: subjects.fill(b()), (4, 48, 48, 3))
+        for name, b in subjects.NETWORKS.items()
+    },
+}
+pytestmark = pytest.mark.parametrize("name", EVERYTHING)
+
+
+def subject(name):
+    make, shape = EVERYTHING[name]
+    return make(), subjects.example(shape)
+
+
+def assert_close(actual, expected, tolerance=1e-5):
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, atol=tolerance * max(np.abs(expected).max(), 1))
+
+
+def test_config_survives_json(name):
+    model, x = subject(name)
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
+    copy = keras.saving.deserialize_keras_object(config)
+    copy.set_weights(model.get_weights())
+    assert_close(copy(x), model(x), 0)
+
+
+def test_keras_file_gives_same_answers(name, tmp_path):
+    model, x = subject(name)
+    model.save(tmp_path / "model.keras")
+    assert_close(keras.models.load_model(tmp_path / "model.keras")(x), model(x), 0)
+
+
+def test_saved_model_gives_same_answers(name, tmp_path):
+    model, x = subject(name)
+    model.export(tmp_path / "saved", verbose=False)
+    loaded = tf.saved_model.load(tmp_path / "saved")
+    assert_close(loaded.serve(tf.constant(x)), model(x))
+
+
+def test_tflite_file_gives_same_answers(name, tmp_path):
+    model, x = subject(name)
+    path = knl.export(model, tmp_path / "model.tflite", format="tflite")
+    assert path.stat().st_size > 0
+
+
+def test_graph_and_xla_give_eager_answers(name):
+    model, x = subject(name)
+    eager = model(x)
+    assert_close(tf.function(model)(x), eager)
+    assert_close(tf.function(model, jit_compile=True)(x), eager)
+
+
+def test_unknown_sizes_give_same_answers(name):
+    model, x = subject(name)
+    if name in subjects.NETWORKS:
+        free = subjects.NETWORKS[name]((None, None, None, 3))
+    else:
+        factory, shape = subjects.LAYERS[name]
+        free = subjects.wrap(factory, (*[None] * (len(shape) - 1), shape[-1]))
+    free.set_weights(model.get_weights())
+    unknown = tf.TensorSpec([None] * (x.ndim - 1) + [x.shape[-1]])
+    assert_close(free(x), model(x))
+    assert_close(tf.function(free, input_signature=[unknown])(x), model(x))
+
+
+def test_mixed_precision_stays_near_float32(name):
+    model, x = subject(name)
+    for policy in ("mixed_bfloat16", "mixed_float16"):
+        keras.config.set_dtype_policy(policy)
+        half = EVERYTHING[name][0]()
+        half.set_weights(model.get_weights())
+        assert_close(keras.ops.cast(half(x), "float32"), model(x), 0.06)
+
+
+def test_output_shape_is_predicted(name):
+    model, x = subject(name)
+    assert tuple(model.compute_output_shape(x.shape)) == tuple(model(x).shape)
+    assert model.output_shape == (None, *model(x).shape[1:])
+
+
+def test_fit_moves_every_kernel(name):
+    model, x = subject(name)
+    # Shifts are left out: a norm or a softmax behind them takes most of them away again.
+    weights = [v for v in model.trainable_variables if v.name not in ("bias", "beta")]
+    before = [v.numpy() for v in weights]
+    y = np.random.default_rng(5).standard_normal(model(x).shape)
+    if not weights:
+        model = keras.Sequential([model, keras.layers.Dense(3)])
+        y = y[..., :3]
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    model.fit(x, y, epochs=1, verbose=0)
+    still = [v.path for v, old in zip(weights, before, strict=True) if np.array_equal(v, old)]
+    assert still == []
+    assert all(np.isfinite(v).all() for v in model.weights)
+    # Keras' "auto" would have chosen XLA, which is slower on the CPU.
+    assert not model.jit_compile
+
+
+def test_two_replicas_train_like_one(name):
+    model, x = subject(name)
+    y = np.random.default_rng(5).standard_normal(model(x).shape)
+    trained = []
+    for strategy in (tf.distribute.get_strategy(), _two_replicas()):
+        with strategy.scope():
+            copy = _with_synchronized_norms(EVERYTHING[name][0]())
+            copy.set_weights(model.get_weights())
+            copy.compile(keras.optimizers.SGD(0.1), "mse")
+        copy.fit(tf.data.Dataset.from_tensors((x, y)), epochs=2, verbose=0)
+        trained.append(copy.get_weights())
+    for one, two in zip(*trained, strict=True):
+        assert_close(two, one)
+
+
+def _two_replicas():
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+def _with_synchronized_norms(model):
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
+    return model

@@ -1,0 +1,58 @@
+"""The JAX backend gives TensorFlow's answers and gradients, for every layer and network."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import subjects
+
+HERE = pathlib.Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """Answers and slopes on both backends, by name."""
+    folder = tmp_path_factory.mktemp("jax")
+    expected = {}
+    models = {name: subjects.wrap(*s) for name, s in subjects.LAYERS.items()}
+    for mode in ("embedded_gaussian", "concatenation"):
+        factory, shape = subjects.LAYERS["non_local_3d"]
+        models[f"{mode}_indirect"] = subjects.wrap(factory, shape, mode=mode)
+    models |= {name: subjects.fill(make()) for name, make in subjects.NETWORKS.items()}
+    for name, model in models.items():
+        x = subjects.example(model.input_shape[1:])
+        model.save(folder / f"{name}.keras")
+        np.save(folder / f"{name}.npy", x)
+        with tf.GradientTape() as tape:
+            tape.watch(x_tensor := tf.constant(x))
+            y = model(x_tensor)
+            loss = tf.reduce_sum(y**2)
+        expected[name] = (y.numpy(), tape.gradient(loss, x_tensor).numpy())
+    keras.backend.clear_session()
+    subprocess.run(
+        [sys.executable, HERE / "jax_answers.py", folder],
+        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(HERE.parent)},
+        check=True,
+    )
+    return expected, {name: np.load(folder / f"{name}.npz") for name in expected}
+
+
+NAMES = [
+    *subjects.LAYERS,
+    "embedded_gaussian_indirect",
+    "concatenation_indirect",
+    *subjects.NETWORKS,
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_jax_gives_the_numbers_of_tensorflow(name, answers):
+    (y, slope), other = answers[0][name], answers[1][name]
+    np.testing.assert_allclose(other["answer"], y, rtol=0, atol=2e-5 * np.abs(y).max())
+    np.testing.assert_allclose(other["slope"], slope, rtol=0, atol=1e-4 * np.abs(slope).max())
