@@ -36,7 +36,39 @@ class Checkpoint:
     accuracy: str
 
 
-CHECKPOINTS = {}
+_CAMERA_MOTION = Checkpoint(
+    name="camera_motion",
+    builder="NLI3D",
+    arguments=types.MappingProxyType(
+        {
+            "depth": (1, 1, 1, 1),
+            "width": 16,
+            "clip": "8x2",
+            "input_shape": (8, 64, 64, 3),
+            "classes": 9,
+        }
+    ),
+    file="camera_motion.weights.h5",
+    class_names=(
+        "pan_left",
+        "pan_right",
+        "still",
+        "tilt_down",
+        "tilt_up",
+        "turn_left",
+        "turn_right",
+        "zoom_in",
+        "zoom_out",
+    ),
+    source="video-nonlocal-net",
+    clip="8x2",
+    crop=64,
+    short_side=73,
+    licence="Apache-2.0",
+    accuracy="see weights/README.md",
+)
+
+CHECKPOINTS = {checkpoint.name: checkpoint for checkpoint in (_CAMERA_MOTION,)}
 
 
 def list_weights():

@@ -20,8 +20,8 @@ SORTING_PAYS_ABOVE_KEYS = 512
 def softmax_mean(theta, phi, g, scale):
     """The two gaussian forms: weights `softmax_j(scale * theta_i . phi_j)`.
 
-    Above `AFFINITY_BUDGET` the queries pass in chunks, whose weights are thrown away and computed again
-    for the gradient: the same result in the memory of one chunk.
+    Above `AFFINITY_BUDGET` the queries pass in chunks, whose weights are thrown away and computed
+    again for the gradient: the same result in the memory of one chunk.
 
     Args:
         theta, phi, g: see the module.
@@ -99,7 +99,7 @@ def concatenation_mean(a, b, g):
     Returns:
         Tensor of shape (batch, N, C), in the dtype of `g`.
     """
-    queries, keys = ops.shape(a)[1], ops.shape(b)[1]
+    keys = ops.shape(b)[1]
     a, b, values = _accumulate(a), _accumulate(b), _accumulate(g)
     values = values / ops.cast(keys, values.dtype)
     outputs = _choose(

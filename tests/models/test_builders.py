@@ -55,8 +55,12 @@ def test_inflation_costs_what_table_2e_says():
 
 # (frames, height) behind the stem, pool1, res2, pool2, res3, res4 and res5.
 STAGES = {
-    ("video-nonlocal-net", "8x8"): [(8, 112), (8, 55), (8, 55), (4, 55), (4, 28), (4, 14), (4, 7)],
-    ("video-nonlocal-net", "32x2"): [(16, 112), (8, 55), (8, 55), (4, 55), (4, 28), (4, 14), (4, 7)],
+    ("video-nonlocal-net", "8x8"): [
+        (8, 112), (8, 55), (8, 55), (4, 55), (4, 28), (4, 14), (4, 7)
+    ],
+    ("video-nonlocal-net", "32x2"): [
+        (16, 112), (8, 55), (8, 55), (4, 55), (4, 28), (4, 14), (4, 7)
+    ],
     ("video-nonlocal-net", "32x4"): [
         (32, 112), (32, 55), (32, 55), (16, 55), (16, 28), (16, 14), (16, 7)
     ],
