@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_nonlocal.layers.acceleration import xla_pays_off
+from keras_nonlocal.layers.gradients import convolve_over_time
 
 
 @keras.saving.register_keras_serializable(package="keras_nonlocal")
@@ -75,7 +76,7 @@ class Conv3D(keras.layers.Conv3D):
                 f"data_format={self.data_format!r}. Pass data_format='channels_last'."
             )
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
         x, padding = inputs, "same"
         if any(stride != 1 for stride in self.strides):
             # "same" is symmetric at stride 1 alone, where it saves this copy.
@@ -83,22 +84,29 @@ class Conv3D(keras.layers.Conv3D):
             if any(half != (0, 0) for half in halves):
                 x = ops.pad(x, [(0, 0), *halves, (0, 0)])
             padding = "valid"
-        outputs = self._convolve(x, padding)
+        outputs = self._convolve(x, padding, training)
         if self.use_bias:
             outputs = ops.add(outputs, self.bias)
         return outputs if self.activation is None else self.activation(outputs)
 
-    def _convolve(self, x, padding):
+    def _convolve(self, x, padding, training):
         batch, frames, height, width, channels = ops.shape(x)
         kernel = ops.convert_to_tensor(self.kernel)
-        if self.kernel_size[1:] == (1, 1) and self.strides[1:] == (1, 1):
+        over_time, *over_space = self.kernel_size
+        if over_space == [1, 1] and self.strides[1:] == (1, 1):
             places = ops.reshape(x, (-1, frames, height * width, channels))
-            places = ops.conv(places, kernel[:, 0], (self.strides[0], 1), padding, "channels_last")
+            kernel = ops.reshape(kernel, (over_time, 1, channels, self.filters))
+            if training and self.strides[0] == 1 and keras.backend.backend() == "tensorflow":
+                places = convolve_over_time(places, kernel)
+            else:
+                strides = (self.strides[0], 1)
+                places = ops.conv(places, kernel, strides, padding, "channels_last")
             frames = ops.shape(places)[1]
             return ops.reshape(places, (-1, frames, height, width, self.filters))
-        if self.kernel_size[0] == 1 and self.strides[0] == 1:
+        if over_time == 1 and self.strides[0] == 1:
             images = ops.reshape(x, (-1, height, width, channels))
-            images = ops.conv(images, kernel[0], self.strides[1:], padding, "channels_last")
+            kernel = ops.reshape(kernel, (*over_space, channels, self.filters))
+            images = ops.conv(images, kernel, self.strides[1:], padding, "channels_last")
             return ops.reshape(images, (-1, frames, *ops.shape(images)[1:]))
         return ops.conv(x, kernel, self.strides, padding, "channels_last")
 

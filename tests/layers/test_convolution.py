@@ -3,6 +3,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_nonlocal.layers import Conv3D, MaxPooling3D, SlidingAverage
 from tests.subjects import example, fill
@@ -41,6 +42,28 @@ def test_convolution_pads_alike_on_both_sides(kernel_size, strides, sizes):
     expected = convolve(x, layer.kernel.numpy(), strides) + layer.bias.numpy()
     np.testing.assert_allclose(layer(x), np.maximum(expected, 0), rtol=0, atol=1e-12)
     assert layer.compute_output_shape(x.shape) == expected.shape
+
+
+@pytest.mark.parametrize("frames", (1, 2, 4))
+@pytest.mark.parametrize("kernel_size", KERNELS, ids=str)
+def test_gradients_are_those_of_a_plain_convolution(kernel_size, frames):
+    layer = Conv3D(4, kernel_size, dtype="float64")
+    layer.build((None, frames, 6, 7, 3))
+    fill(layer)
+    x = tf.constant(example((frames, 6, 7, 3), dtype="float64"))
+    cotangent = np.random.default_rng(2).standard_normal((2, frames, 6, 7, 4))
+    results = []
+    for convolve in (
+        lambda x: layer(x, training=True),
+        lambda x: tf.nn.conv3d(x, layer.kernel.value, [1] * 5, "SAME"),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = convolve(x)
+            loss = tf.reduce_sum(y * cotangent)
+        results.append([y, *tape.gradient(loss, [x, layer.kernel.value])])
+    for ours, plain in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, plain, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize(
