@@ -41,6 +41,7 @@ def write_tflite(model, path, input_shape=None, quantize=None, clips=None):
 
 def _convert(saved_model, name, quantize, clips):
     import tensorflow as tf
+    from tensorflow.lite.python.convert_phase import ConverterError
 
     converter = tf.lite.TFLiteConverter.from_saved_model(saved_model)
     if quantize is not None:
@@ -52,7 +53,7 @@ def _convert(saved_model, name, quantize, clips):
         converter.representative_dataset = lambda: ([clip[None]] for clip in clips)
     try:
         return converter.convert()
-    except Exception as error:
+    except ConverterError as error:
         raise ValueError(
             f"`model` must consist of operations that TFLite has built in. Received: "
             f"'{name}', on which the converter says: {error}"

@@ -58,12 +58,6 @@ def _build(name, **arguments):
 _network = functools.cache(_build)
 
 
-@pytest.fixture(autouse=True)
-def fresh_names():
-    # A network's layers count on from those of the test before.
-    keras.backend.clear_session()
-
-
 @pytest.fixture
 def clips():
     return np.random.default_rng(1).normal(size=(3, *SHAPE)).astype("float32")
