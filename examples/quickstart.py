@@ -78,7 +78,9 @@ def make_datasets(training, validation, seed):
 
 def save_weights(model, path):
     """Saves weights as 16-bit floats, in half the space; `load_weights` widens them again."""
-    twin = keras.models.clone_model(model, clone_function=_recast)
+    # Of the same layers, but never compiled: a compiled model would save its optimizer, too.
+    bare = keras.Model(model.input, model.output)
+    twin = keras.models.clone_model(bare, clone_function=_recast)
     twin.set_weights(model.get_weights())
     workflow.write_whole(path, twin.save_weights)
 
