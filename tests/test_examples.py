@@ -110,6 +110,7 @@ def test_a_video_that_was_not_finished_is_made_anew(motion, tmp_path, monkeypatc
     assert not (tmp_path / "a.mp4").exists()
 
 
+@pytest.mark.slow
 def test_quickstart_runs_goes_on_and_starts_clean(tmp_path):
     arguments = ["--out", tmp_path / "run", "--per-class", "4", "--epochs", "1"]
     printed = run("quickstart.py", *arguments)

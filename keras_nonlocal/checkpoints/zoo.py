@@ -65,7 +65,7 @@ _CAMERA_MOTION = Checkpoint(
     crop=64,
     short_side=73,
     licence="Apache-2.0",
-    accuracy="see weights/README.md",
+    accuracy="98.3 % of single clips, 99.6 % by nine views, of 540 videos of unseen scenes",
 )
 
 CHECKPOINTS = {checkpoint.name: checkpoint for checkpoint in (_CAMERA_MOTION,)}

@@ -60,7 +60,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and self.axis in (-1, len(inputs.shape) - 1)
             and self.scale
             and self.center
-            and not self.renorm
+            and not getattr(self, "renorm", False)  # Keras 3.12 does not know it.
             and mask is None
             # Statistics over all replicas need the sums that Keras exchanges between them.
             and not (training and self.synchronized)
