@@ -5,7 +5,7 @@
 Every contender lives in a process of its own. All are warmed up, then take turns, round by
 round, so that a machine whose speed drifts drifts for all of them; a ratio is the median of the
 rounds' ratios. PyTorch runs the network of the `pytorchvideo` package with its own non-local
-layer at the same places (`pip install torch pytorchvideo`); without these packages its rows are
+layer at the same places (the extra `[benchmarks]`); without these packages its rows are
 left out, and the benchmark says so. With `KERAS_BACKEND=jax` it runs on a GPU as it stands.
 """
 

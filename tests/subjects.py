@@ -1,7 +1,10 @@
 """Every layer, and a tiny form of each network, for the tests that hold for all of them."""
 
+import functools
+
 import keras
 import numpy as np
+import tensorflow as tf
 
 import keras_nonlocal as knl
 from keras_nonlocal import layers
@@ -59,6 +62,12 @@ def example(shape, batch=2, seed=1, dtype="float32"):
     """Random input that is nowhere negative, as behind a ReLU."""
     random = np.random.default_rng(seed)
     return np.abs(random.standard_normal((batch, *shape))).astype(dtype)
+
+
+@functools.cache
+def two_replicas():
+    """One strategy for all tests, as TensorFlow numbers the exchanges of each from the start."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
 def wrap(factory, shape, **layer_arguments):

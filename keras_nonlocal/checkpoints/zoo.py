@@ -46,6 +46,7 @@ _CAMERA_MOTION = Checkpoint(
             "clip": "8x2",
             "input_shape": (8, 64, 64, 3),
             "classes": 9,
+            "dropout": 0.2,
         }
     ),
     file="camera_motion.weights.h5",

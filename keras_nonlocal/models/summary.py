@@ -92,8 +92,8 @@ def summary_table(models=None):
 
     >>> model = keras_nonlocal.C2D(depth=(1, 1, 1, 1), width=16, input_shape=(8, 64, 64, 3))
     >>> print(keras_nonlocal.summary_table([model]))
-    model  input       parameters (M)  GFLOPs
-    c2d    8x64x64x3             0.70    0.05
+    model  input      parameters (M)  GFLOPs
+    c2d    8x64x64x3            0.71    0.05
     """
     if models is None:
         rows = [_row(label, builder(**arguments)) for label, builder, arguments in _TABLE]

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from keras_nonlocal.layers import BatchNormalization
-from tests.subjects import example, fill
+from tests.subjects import example, fill, two_replicas
 
 SHAPES = {"3d": (7, 6), "4d": (5, 4, 6), "5d": (3, 5, 4, 6), "2d": (6,)}
 
@@ -60,7 +60,7 @@ def test_five_dimensions_use_the_fused_kernel():
 
 
 def test_synchronized_replicas_share_their_statistics():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = two_replicas()
     x = example(SHAPES["5d"], batch=4)
     with strategy.scope():
         norm = BatchNormalization(synchronized=True)
