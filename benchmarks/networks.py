@@ -39,7 +39,7 @@ def plain_keras_network():
     return nl_i3d_r50(CLIP, PLACES)
 
 
-def keras_steps(build, dtype, batch, jit_compile):
+def keras_steps(build, dtype, batch):
     """Gives functions that run one prediction and one training step."""
     import keras
     import numpy as np
@@ -50,7 +50,6 @@ def keras_steps(build, dtype, batch, jit_compile):
     model.compile(
         keras.optimizers.SGD(0.01, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=jit_compile,
     )
     random = np.random.default_rng(0)
     clips = keras.ops.convert_to_tensor(random.normal(size=(batch, *CLIP)).astype("float32"))
@@ -115,13 +114,8 @@ def torch_steps(dtype, batch, channels_last):
 
 
 CONTENDERS = {
-    "keras_nonlocal": lambda dtype, batch: keras_steps(keras_network, dtype, batch, "auto"),
-    "plain Keras": lambda dtype, batch: keras_steps(
-        plain_keras_network, dtype, batch, os.environ.get("KERAS_BACKEND") == "jax"
-    ),
-    "plain Keras, compile() as is": lambda dtype, batch: keras_steps(
-        plain_keras_network, dtype, batch, "auto"
-    ),
+    "keras_nonlocal": lambda dtype, batch: keras_steps(keras_network, dtype, batch),
+    "plain Keras": lambda dtype, batch: keras_steps(plain_keras_network, dtype, batch),
     "PyTorch, contiguous": lambda dtype, batch: torch_steps(dtype, batch, False),
     "PyTorch, channels_last_3d": lambda dtype, batch: torch_steps(dtype, batch, True),
 }

@@ -1,6 +1,6 @@
 """From videos to a deployed non-local network, in minutes and without a GPU.
 
-python examples/quickstart.py [--out runs/quickstart] [--per-class 100] [--epochs 4]
+python examples/quickstart.py [--out runs/quickstart] [--per-class 90] [--epochs 4]
 
 1. makes videos of camera motions over photographs (camera_motion.py says which motions),
 2. reads them with keras_nonlocal.data,
@@ -93,7 +93,7 @@ def main():
     """Reads the command line and goes through the steps."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", default="runs/quickstart", help="folder for all that is made")
-    parser.add_argument("--per-class", type=int, default=100, help="training videos of each class")
+    parser.add_argument("--per-class", type=int, default=90, help="training videos of each class")
     parser.add_argument("--epochs", type=int, default=4, help="passes over them, 4 clips of each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("NLI3D", "C2D"), help="train one of the two networks")
