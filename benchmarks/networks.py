@@ -146,6 +146,7 @@ def measure(names, dtype, batch, rounds):
     for step, rows in seconds.items():
         for turn in range(2 + rounds):
             for name in names:
+                time.sleep(0.5)  # The threads of the one before come to rest.
                 workers[name][0].send(step)
                 taken = workers[name][0].recv() / batch
                 if turn >= 2:
