@@ -84,8 +84,11 @@ def plot(rows, path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(2, len(MODES), figsize=(14, 6), sharex=True, sharey="row")
-    for column, mode in enumerate(MODES):
+    modes = list(dict.fromkeys(row[0] for row in rows))
+    figure, panels = plt.subplots(
+        2, len(modes), figsize=(3.5 * len(modes), 6), sharex=True, sharey="row", squeeze=False
+    )
+    for column, mode in enumerate(modes):
         for direct, style in ((True, "o--"), (False, "o-")):
             mine = [row for row in rows if row[0] == mode and row[2] == direct]
             label, color = ("all weights", "tab:red") if direct else ("this layer", "tab:blue")
