@@ -1,12 +1,6 @@
 """The public networks, as calls with numbers."""
 
-import inspect
-
-import keras
-
-from keras_nonlocal.checkpoints import zoo
-from keras_nonlocal.models import architecture as facts
-from keras_nonlocal.models import video_resnet
+from keras_nonlocal.models.assembly import build_network
 
 
 def C2D(
@@ -67,7 +61,7 @@ def C2D(
     Reference:
         - Table 1 of [Non-local Neural Networks](https://arxiv.org/abs/1711.07971).
     """
-    return _build(C2D, locals(), inflation=None, non_local=(), mode="embedded_gaussian")
+    return build_network(C2D, locals(), inflation=None, non_local=(), mode="embedded_gaussian")
 
 
 def I3D(
@@ -110,7 +104,7 @@ def I3D(
         - Section 3.3 and Table 2e of
           [Non-local Neural Networks](https://arxiv.org/abs/1711.07971).
     """
-    return _build(I3D, locals(), non_local=(), mode="embedded_gaussian")
+    return build_network(I3D, locals(), non_local=(), mode="embedded_gaussian")
 
 
 def NLC2D(
@@ -157,7 +151,7 @@ def NLC2D(
         - Section 3.3 and Table 2c of
           [Non-local Neural Networks](https://arxiv.org/abs/1711.07971).
     """
-    return _build(NLC2D, locals(), inflation=None)
+    return build_network(NLC2D, locals(), inflation=None)
 
 
 def NLI3D(
@@ -202,121 +196,4 @@ def NLI3D(
         - Section 3.3 and Table 2f of
           [Non-local Neural Networks](https://arxiv.org/abs/1711.07971).
     """
-    return _build(NLI3D, locals())
-
-
-def _build(builder, arguments, **fixed):
-    """Builds the network that the arguments of `builder`, completed by `fixed`, describe."""
-    arguments = {**arguments, **fixed}
-    weights = arguments.pop("weights")
-    if weights in zoo.CHECKPOINTS:
-        return _build_from_zoo(builder, zoo.CHECKPOINTS[weights], arguments, fixed)
-    if weights is not None:
-        zoo.check_weights_path(weights)
-    model = _build_graph(builder.__name__, **arguments)
-    if weights is not None:
-        model.load_weights(weights)
-    return model
-
-
-# What may differ from the checkpoint's network without touching the weights that are loaded.
-_FREE = ("input_shape", "classes", "include_top", "pooling", "classifier_activation", "name")
-_FREE += ("dropout",)
-
-
-def _build_from_zoo(builder, checkpoint, arguments, fixed):
-    """Builds a checkpoint's network, changed where `arguments` say so, with its weights."""
-    if builder.__name__ != checkpoint.builder:
-        raise ValueError(
-            f"`weights={checkpoint.name!r}` are of a {checkpoint.builder}. Received them in "
-            f"{builder.__name__}. Call keras_nonlocal.{checkpoint.builder}(weights="
-            f"{checkpoint.name!r})."
-        )
-    defaults = {k: p.default for k, p in inspect.signature(builder).parameters.items()}
-    given = {k: v for k, v in arguments.items() if k not in fixed and v != defaults[k]}
-    published = {**defaults, **checkpoint.arguments}
-    for key in given:
-        if key not in _FREE and given[key] != published[key]:
-            raise ValueError(
-                f"`{key}` is fixed by weights={checkpoint.name!r} to {published[key]!r}. "
-                f"Received: {key}={given[key]!r}. Leave it out, or build with weights=None."
-            )
-    del published["weights"]
-    reference = _build_graph(builder.__name__, **{**published, **fixed})
-    reference.load_weights(zoo.locate(checkpoint))
-    if not given:
-        return reference
-    model = _build_graph(builder.__name__, **{**published, **fixed, **given})
-    for layer in model.layers:
-        if layer.name == "predictions" and model.output_shape != reference.output_shape:
-            continue  # A classifier for other classes starts anew.
-        if layer.weights:
-            layer.set_weights(reference.get_layer(layer.name).get_weights())
-    return model
-
-
-def _build_graph(
-    kind,
-    depth,
-    clip,
-    input_shape,
-    classes,
-    include_top,
-    pooling,
-    classifier_activation,
-    source,
-    width,
-    name,
-    inflation,
-    non_local,
-    mode,
-    frozen_norm,
-    dropout,
-):
-    if pooling not in (None, "avg", "max"):
-        raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: pooling={pooling!r}.")
-    for key, value in (("classes", classes), ("width", width)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"`{key}` must be a positive integer. Received: {key}={value!r}.")
-    architecture = facts.architecture(
-        depth=depth,
-        clip=clip,
-        source=source,
-        width=width,
-        inflation=inflation,
-        non_local=non_local,
-        mode=mode,
-        frozen_norm=frozen_norm,
-    )
-    inputs = keras.Input(_check_input_shape(input_shape, clip, architecture), name="clip")
-    x = video_resnet.build_backbone(architecture, inputs)
-    if include_top:
-        x = video_resnet.build_head(x, classes, classifier_activation, dropout)
-    elif pooling == "avg":
-        x = keras.layers.GlobalAveragePooling3D(name="avg_pool")(x)
-    elif pooling == "max":
-        x = keras.layers.GlobalMaxPooling3D(name="max_pool")(x)
-    return keras.Model(inputs, x, name=name or kind.lower())
-
-
-def _check_input_shape(input_shape, clip, architecture):
-    if input_shape is None:
-        return (facts.parse_clip(clip)[0], 224, 224, 3)
-    sizes = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else ()
-    if len(sizes) != 4 or sizes[3] is None:
-        raise ValueError(
-            "`input_shape` must be (frames, height, width, channels), where all but the channels "
-            f"may be None. Received: input_shape={input_shape!r}."
-        )
-    # The stem's steps over frames, and pool2 behind them, need two frames to be left.
-    least = 2 * architecture.stem_strides[0] * architecture.stem_strides[1]
-    least = max(least, 4)
-    if sizes[0] is not None and sizes[0] < least:
-        raise ValueError(
-            f"`input_shape` must have at least {least} frames with clip={clip!r}. Received: "
-            f"input_shape={sizes}. Use longer clips{_SHORTER if least > 4 else ''}."
-        )
-    return sizes
-
-
-_SHORTER = ", or a `clip` that the stem does not thin, such as '8x8'"
+    return build_network(NLI3D, locals())
