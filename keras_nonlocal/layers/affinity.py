@@ -117,7 +117,7 @@ def concatenation_scores(a, b):
 
 
 def _concatenation_mean_by_sorting(a, b, g):
-    batch, keys, channels = ops.shape(g)
+    channels = g.shape[-1]
     order = ops.argsort(b, axis=1)
     b, g = _take_rows(b[:, :, None], order), _take_rows(g, order)
     # Row k: the sums over all sorted keys from k on; the last row: over none.

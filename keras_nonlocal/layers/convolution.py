@@ -14,8 +14,8 @@ class Conv3D(keras.layers.Conv3D):
     Keras' `padding="same"` puts the odd zero of a strided convolution at the far end; PyTorch
     and Caffe2 pad both ends alike, and no published weight survives the difference. This layer
     pads `kernel_size // 2` at both ends of each axis. Kernels that span only space, or only
-    time, run as the 2-D convolution that they are, which is never slower forward, is faster
-    backward in bfloat16, and has kernels on devices that lack 3-D ones.
+    time, run as the 2-D convolution that they are: as fast forward as the 3-D one, and with
+    kernels on devices that lack those. Over time, training takes a faster gradient.
 
     Args:
         filters: number of output channels.
@@ -90,7 +90,7 @@ class Conv3D(keras.layers.Conv3D):
         return outputs if self.activation is None else self.activation(outputs)
 
     def _convolve(self, x, padding, training):
-        batch, frames, height, width, channels = ops.shape(x)
+        _, frames, height, width, channels = ops.shape(x)
         kernel = ops.convert_to_tensor(self.kernel)
         over_time, *over_space = self.kernel_size
         if over_space == [1, 1] and self.strides[1:] == (1, 1):

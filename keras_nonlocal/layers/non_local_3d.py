@@ -112,7 +112,7 @@ class NonLocal3D(NonLocal):
         return (1, space, space)
 
     def _split(self, inputs):
-        batch, frames, height, width, channels = ops.shape(inputs)
+        _, frames, height, width, channels = ops.shape(inputs)
         if self.axes == "time":
             x = ops.transpose(inputs, (0, 2, 3, 1, 4))
             return ops.reshape(x, (-1, self.frames_per_group or frames, 1, 1, channels))
@@ -122,7 +122,7 @@ class NonLocal3D(NonLocal):
         return ops.reshape(inputs, (-1, together, height, width, channels))
 
     def _join(self, outputs, inputs):
-        batch, frames, height, width, _ = ops.shape(inputs)
+        _, frames, height, width, _ = ops.shape(inputs)
         channels = outputs.shape[-1]
         if self.axes == "time":
             y = ops.reshape(outputs, (-1, height, width, frames, channels))
