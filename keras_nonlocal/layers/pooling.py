@@ -103,14 +103,16 @@ class SlidingAverage(keras.layers.Layer):
     each position of the window.
 
     Args:
-        window: height and width of the window; a smaller map is averaged whole.
+        window: height and width of the window; a smaller map is averaged whole, and with
+            `None` any map.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Input shape:
         `(batch, frames, height, width, channels)`; sizes may be unknown.
 
     Output shape:
-        `(batch, max(height - window, 0) + 1, max(width - window, 0) + 1, channels)`.
+        `(batch, max(height - window, 0) + 1, max(width - window, 0) + 1, channels)`;
+        `(batch, 1, 1, channels)` without a window.
 
     Reference:
         - Section 4 of [Non-local Neural Networks](https://arxiv.org/abs/1711.07971), "Inference".
@@ -122,6 +124,8 @@ class SlidingAverage(keras.layers.Layer):
 
     def call(self, inputs):
         images = ops.mean(inputs, axis=1)
+        if self.window is None:
+            return ops.mean(images, axis=(1, 2), keepdims=True)
         _, height, width, _ = images.shape
         if height is None or width is None:
             return self._slide(self._slide(images, axis=1), axis=2)
@@ -142,6 +146,8 @@ class SlidingAverage(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         batch, _, height, width, channels = input_shape
+        if self.window is None:
+            return (batch, 1, 1, channels)
         sizes = [None if n is None else max(n - self.window, 0) + 1 for n in (height, width)]
         return (batch, *sizes, channels)
 

@@ -20,31 +20,56 @@ class Source:
 
     Attributes:
         pool1_padding: zeros at both ends of height and width before the first max-pooling.
+        pool1_padding_c2d: the same for C2D with pool2, where it differs.
         pool1_frames: frames that the first max-pooling covers on clips thinned by the stem;
             it steps over two of them either way.
+        thins: which networks halve the frames in the stem and in the first max-pooling:
+            `"dense clips"` those for 32 frames or more, two apart or closer; `"i3d"` those
+            with every other block inflated, on any clip; `"nothing"`.
+        stride_kernel: which convolution of a block halves height and width, `"a"` or `"b"`.
         pool_size: sub-sampling of the non-local keys.
         pool_position: whether keys are pooled before or after phi and g.
         scale: whether softmax logits are divided by the square root of their length.
+        scale_late: the same where only the late stages are inflated.
         frames_per_group: frames that see each other in the non-local blocks of stage 3 on
             32x4 and 128x1 clips; `None`: all.
         places_101: blocks of stage 4 that carry a non-local block where 101 layers carry five.
+        head_window: height and width that the head averages before the classifier, and
+            slides over larger maps; `None`: the whole map.
     """
 
     pool1_padding: int
+    pool1_padding_c2d: int | None = None
     pool1_frames: int = 1
+    thins: str = "nothing"
+    stride_kernel: str = "b"
     pool_size: int | None = 2
     pool_position: str = "before"
     scale: bool = True
+    scale_late: bool = True
     frames_per_group: int | None = None
     places_101: tuple[int, ...] = (6, 13, 20)
+    head_window: int | None = 7
 
 
 SOURCES = {
-    "video-nonlocal-net": Source(pool1_padding=0, pool1_frames=2, frames_per_group=4),
+    "video-nonlocal-net": Source(
+        pool1_padding=0, pool1_frames=2, thins="dense clips", frames_per_group=4
+    ),
     "pyslowfast": Source(pool1_padding=1, places_101=(1, 3, 5)),
     "pytorchvideo": Source(pool1_padding=1),
-    "mmaction2": Source(pool1_padding=1, pool_position="after", scale=False),
-    "gluoncv": Source(pool1_padding=1, pool_size=None),
+    "mmaction2": Source(
+        pool1_padding=1,
+        pool1_padding_c2d=0,
+        thins="i3d",
+        pool_position="after",
+        scale=False,
+        head_window=None,
+    ),
+    "gluoncv": Source(pool1_padding=1, thins="i3d", pool_size=None, head_window=None),
+    # Networks for clips that begin as these image networks.
+    "torchvision": Source(pool1_padding=1, thins="dense clips"),
+    "keras-applications": Source(pool1_padding=1, thins="dense clips", stride_kernel="a"),
 }
 
 
@@ -60,12 +85,15 @@ class Architecture:
         stem_strides: step over frames of the stem and of the first max-pooling.
         pool1_frames: frames that the first max-pooling covers.
         pool1_padding: zeros at both ends of its height and width.
+        pool2: whether frames are halved by a max-pooling after stage 2.
+        stride_kernel: which convolution of a block halves height and width, `"a"` or `"b"`.
         inflated: `(stage, block)` places whose convolution spans three frames.
         inflation: `"3x1x1"` inflates the first 1x1 kernel of such a block, `"3x3x3"` its 3x3.
         non_local: `(stage, block)` places followed by a non-local block.
         non_local_options: arguments of these `NonLocal3D` layers, as pairs.
         frames_per_group: pairs of a stage and the frames that see each other in it.
         frozen_norm: whether norms are affine, see `BatchNormalization(frozen=True)`.
+        head_window: height and width that the head averages at once; `None`: all.
     """
 
     blocks: tuple[int, int, int, int]
@@ -74,20 +102,26 @@ class Architecture:
     stem_strides: tuple[int, int]
     pool1_frames: int
     pool1_padding: int
+    pool2: bool
+    stride_kernel: str
     inflated: frozenset
     inflation: str | None
     non_local: tuple[tuple[int, int], ...]
     non_local_options: tuple[tuple[str, object], ...]
     frames_per_group: tuple[tuple[int, int], ...]
     frozen_norm: bool
+    head_window: int | None
 
 
-def architecture(depth, clip, source, width, inflation, non_local, mode, frozen_norm):
+def architecture(
+    depth, clip, source, width, inflation, inflated, non_local, mode, pool2, frozen_norm
+):
     """Collects the facts of one network from the arguments of a builder.
 
     Args:
-        depth, clip, source, width, mode, frozen_norm: see `C2D` and `NLC2D`.
+        depth, clip, source, width, pool2, mode, frozen_norm: see `C2D` and `NLC2D`.
         inflation: "3x1x1", "3x3x3", or `None` for a network without 3-D kernels.
+        inflated: see `I3D`.
         non_local: 1, 5, 10, places, or `()` for none.
 
     Returns:
@@ -103,11 +137,16 @@ def architecture(depth, clip, source, width, inflation, non_local, mode, frozen_
         )
     facts = SOURCES[source]
     blocks = parse_depth(depth)
-    strides = temporal_strides(clip)
+    places = frozenset() if inflation is None else inflated_places(blocks, inflated)
+    early = any(stage == 2 for stage, _ in places)
+    strides = temporal_strides(clip, source, plain=places == inflated_places(blocks))
     group = facts.frames_per_group if is_long(clip) else None
+    padding = facts.pool1_padding
+    if inflation is None and pool2 and facts.pool1_padding_c2d is not None:
+        padding = facts.pool1_padding_c2d
     options = {
         "mode": mode,
-        "scale": facts.scale,
+        "scale": facts.scale_late if places and not early else facts.scale,
         "pool_size": facts.pool_size,
         "pool_position": facts.pool_position,
         "norm": None if frozen_norm else "batch_norm",
@@ -115,16 +154,19 @@ def architecture(depth, clip, source, width, inflation, non_local, mode, frozen_
     return Architecture(
         blocks=blocks,
         width=width,
-        stem_frames=1 if inflation is None else 5,
+        stem_frames=5 if early else 1,
         stem_strides=strides,
         pool1_frames=facts.pool1_frames if strides[1] == 2 else 1,
-        pool1_padding=facts.pool1_padding,
-        inflated=frozenset() if inflation is None else inflated_places(blocks),
+        pool1_padding=padding,
+        pool2=bool(pool2),
+        stride_kernel=facts.stride_kernel,
+        inflated=places,
         inflation=inflation,
         non_local=() if non_local == () else non_local_places(non_local, blocks, source),
         non_local_options=tuple(options.items()),
         frames_per_group=((3, group),) if group else (),
         frozen_norm=frozen_norm,
+        head_window=facts.head_window,
     )
 
 
@@ -152,13 +194,18 @@ def parse_depth(depth):
     )
 
 
-def temporal_strides(clip):
-    """Steps over frames of the stem and of the first pooling.
+def temporal_strides(clip, source="video-nonlocal-net", plain=True):
+    """Steps over frames of the stem and of the first pooling: `(2, 2)` or `(1, 1)`.
 
-    Dense clips (32 frames or more, two frames apart or closer) are thinned by two, twice.
+    Args:
+        clip: frames x stride, such as "8x8".
+        source: whose rule to follow.
+        plain: whether every other block of the network is inflated, as in I3D.
     """
     frames, stride = parse_clip(clip)
-    return (2, 2) if frames >= 32 and stride <= 2 else (1, 1)
+    dense = frames >= 32 and stride <= 2
+    thinned = {"dense clips": dense, "i3d": plain, "nothing": False}[SOURCES[source].thins]
+    return (2, 2) if thinned else (1, 1)
 
 
 def is_long(clip):
@@ -167,12 +214,30 @@ def is_long(clip):
     return frames >= 32 and frames * stride >= 128
 
 
-def inflated_places(blocks):
-    """The `(stage, block)` places that span three frames in I3D."""
+def inflated_places(blocks, inflated=None):
+    """The `(stage, block)` places that span three frames.
+
+    Args:
+        blocks: the four block counts.
+        inflated: `None` for every other block, "all", "late" for stages 4 and 5 whole, or the
+            places themselves.
+
+    Returns:
+        Frozen set of places.
+    """
+    if isinstance(inflated, (tuple, list, set, frozenset)) and inflated:
+        return frozenset(_check_place(place, blocks, "inflated") for place in inflated)
+    if inflated not in (None, "all", "late"):
+        raise ValueError(
+            "`inflated` must be None (every other block), 'all', 'late' (stages 4 and 5), or "
+            f"(stage, block) places such as [(2, 0), (3, 0)]. Received: inflated={inflated!r}. "
+            "Use C2D or NLC2D for a network without inflated blocks."
+        )
     return frozenset(
         (stage, block)
         for stage, count in zip((2, 3, 4, 5), blocks, strict=True)
-        for block in range(count)[_INFLATED_BLOCKS[stage]]
+        for block in range(count)[slice(None) if inflated else _INFLATED_BLOCKS[stage]]
+        if inflated != "late" or stage > 3
     )
 
 
@@ -204,7 +269,7 @@ def non_local_places(non_local, blocks, source="video-nonlocal-net"):
                 for block in _spread(count, blocks[stage - 2])
             )
     elif isinstance(non_local, (tuple, list)):
-        places = tuple(sorted({_check_place(place, blocks) for place in non_local}))
+        places = tuple(sorted({_check_place(place, blocks, "non_local") for place in non_local}))
         if len(places) == len(non_local) > 0:
             return places
     raise ValueError(
@@ -218,12 +283,12 @@ def _spread(count, blocks):
     return [(i + 1) * blocks // count - 1 for i in range(count)]
 
 
-def _check_place(place, blocks):
+def _check_place(place, blocks, argument):
     if isinstance(place, (tuple, list)) and len(place) == 2:
         stage, block = place
         if stage in (2, 3, 4, 5) and isinstance(block, int) and 0 <= block < blocks[stage - 2]:
             return (stage, block)
     raise ValueError(
-        "A place in `non_local` must be (stage, block) with a stage from 2 to 5 and a block from "
+        f"A place in `{argument}` must be (stage, block) with a stage from 2 to 5 and a block from "
         f"0 that the stage has. Received: {place!r} for stages of {blocks} blocks."
     )

@@ -72,8 +72,10 @@ def _build_graph(
     width,
     name,
     inflation,
+    inflated,
     non_local,
     mode,
+    pool2,
     frozen_norm,
     dropout,
 ):
@@ -88,14 +90,16 @@ def _build_graph(
         source=source,
         width=width,
         inflation=inflation,
+        inflated=inflated,
         non_local=non_local,
         mode=mode,
+        pool2=pool2,
         frozen_norm=frozen_norm,
     )
     inputs = keras.Input(_check_input_shape(input_shape, clip, architecture), name="clip")
     x = video_resnet.build_backbone(architecture, inputs)
     if include_top:
-        x = video_resnet.build_head(x, classes, classifier_activation, dropout)
+        x = video_resnet.build_head(architecture, x, classes, classifier_activation, dropout)
     elif pooling == "avg":
         x = keras.layers.GlobalAveragePooling3D(name="avg_pool")(x)
     elif pooling == "max":
@@ -123,4 +127,4 @@ def _check_input_shape(input_shape, clip, architecture):
     return sizes
 
 
-_SHORTER = ", or a `clip` that the stem does not thin, such as '8x8'"
+_SHORTER = ", or, with most sources, a `clip` that the stem does not thin, such as '8x8'"

@@ -2,6 +2,8 @@
 
 from keras_nonlocal.models.assembly import build_network
 
+_FLAT = {"inflation": None, "inflated": None}
+
 
 def C2D(
     depth=50,
@@ -15,6 +17,7 @@ def C2D(
     source="video-nonlocal-net",
     width=64,
     name=None,
+    pool2=True,
     frozen_norm=False,
     dropout=0.5,
 ):
@@ -28,7 +31,8 @@ def C2D(
             or `None`. A name also fixes every argument that is left at its default; other
             `classes` than the checkpoint's start the classifier anew.
         clip: frames x stride of the clips that the network is meant for. It fixes the steps
-            over frames: 32 frames or more at stride 1 or 2 are thinned by four in the stem.
+            over frames: 32 frames or more at stride 1 or 2 are thinned by four in the stem
+            where the authors' layer list is followed.
         input_shape: `(frames, height, width, channels)`; sizes may be `None`. `None`: the
             frames of `clip` at 224x224, RGB.
         classes: number of classes.
@@ -38,9 +42,12 @@ def C2D(
         classifier_activation: of the head; `None` for logits. Above 224x224 the head gives
             the mean over the places of its 7x7 window.
         source: whose layer list to follow, one of "video-nonlocal-net", "pyslowfast",
-            "pytorchvideo", "mmaction2", "gluoncv": they differ in padding and pooling.
+            "pytorchvideo", "mmaction2", "gluoncv": they differ in padding, pooling and steps
+            over frames. "torchvision" and "keras-applications" follow these image networks,
+            to begin with their weights.
         width: channels of the stem.
         name: name of the model.
+        pool2: whether a max-pooling after stage 2 halves the frames.
         frozen_norm: `True` for affine layers in place of batch norm, as the authors train
             long clips; non-local blocks then have no norm.
         dropout: share of features dropped before the classifier in training.
@@ -61,7 +68,7 @@ def C2D(
     Reference:
         - Table 1 of [Non-local Neural Networks](https://arxiv.org/abs/1711.07971).
     """
-    return build_network(C2D, locals(), inflation=None, non_local=(), mode="embedded_gaussian")
+    return build_network(C2D, locals(), **_FLAT, non_local=(), mode="embedded_gaussian")
 
 
 def I3D(
@@ -77,6 +84,8 @@ def I3D(
     width=64,
     name=None,
     inflation="3x1x1",
+    inflated=None,
+    pool2=True,
     frozen_norm=False,
     dropout=0.5,
 ):
@@ -84,9 +93,13 @@ def I3D(
 
     Args:
         depth, weights, clip, input_shape, classes, include_top, pooling,
-            classifier_activation, source, width, name, frozen_norm, dropout: as in `C2D`.
+            classifier_activation, source, width, name, pool2, frozen_norm, dropout: as in
+            `C2D`.
         inflation: which kernel spans three frames: `"3x1x1"` the first 1x1 of a block,
             `"3x3x3"` its 3x3.
+        inflated: which blocks do so: `None` every other one, "all", "late" for stages 4 and 5
+            whole (as in the slow path of SlowFast networks), or `(stage, block)` places. The
+            stem spans five frames if a block of stage 2 spans three.
 
     Returns:
         A functional `keras.Model`, as `C2D`.
@@ -121,6 +134,7 @@ def NLC2D(
     name=None,
     non_local=5,
     mode="embedded_gaussian",
+    pool2=True,
     frozen_norm=False,
     dropout=0.5,
 ):
@@ -128,7 +142,8 @@ def NLC2D(
 
     Args:
         depth, weights, clip, input_shape, classes, include_top, pooling,
-            classifier_activation, source, width, name, frozen_norm, dropout: as in `C2D`.
+            classifier_activation, source, width, name, pool2, frozen_norm, dropout: as in
+            `C2D`.
         non_local: 1, 5 or 10 non-local blocks where the paper puts them, or a list of
             `(stage, block)` places with stages from 2 to 5 and blocks from 0.
         mode: pairwise function of these blocks, see `NonLocal3D`.
@@ -151,7 +166,7 @@ def NLC2D(
         - Section 3.3 and Table 2c of
           [Non-local Neural Networks](https://arxiv.org/abs/1711.07971).
     """
-    return build_network(NLC2D, locals(), inflation=None)
+    return build_network(NLC2D, locals(), **_FLAT)
 
 
 def NLI3D(
@@ -169,6 +184,8 @@ def NLI3D(
     non_local=5,
     mode="embedded_gaussian",
     inflation="3x1x1",
+    inflated=None,
+    pool2=True,
     frozen_norm=False,
     dropout=0.5,
 ):
@@ -176,9 +193,10 @@ def NLI3D(
 
     Args:
         depth, weights, clip, input_shape, classes, include_top, pooling,
-            classifier_activation, source, width, name, frozen_norm, dropout: as in `C2D`.
+            classifier_activation, source, width, name, pool2, frozen_norm, dropout: as in
+            `C2D`.
         non_local, mode: as in `NLC2D`.
-        inflation: as in `I3D`.
+        inflation, inflated: as in `I3D`.
 
     Returns:
         A functional `keras.Model`, as `C2D`.

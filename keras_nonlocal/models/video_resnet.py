@@ -46,23 +46,24 @@ def build_backbone(architecture, inputs):
                     frames_per_group=dict(facts.frames_per_group).get(stage),
                     name=f"res{stage}_{block}_nonlocal",
                 )(x)
-        if stage == 2:
+        if stage == 2 and facts.pool2:
             x = MaxPooling3D((2, 1, 1), (2, 1, 1), name="pool2")(x)
     return x
 
 
 def _bottleneck(facts, x, stage, block):
-    """1x1, 3x3 (which strides), 1x1, and the shortcut; one kernel inflated where it is due."""
+    """1x1, 3x3, 1x1, and the shortcut; one kernel strides, one is inflated where it is due."""
     name = f"res{stage}_{block}"
     inner = facts.width * 2 ** (stage - 2)
     stride = 2 if block == 0 and stage > 2 else 1
+    stride_a, stride_b = (stride, 1) if facts.stride_kernel == "a" else (1, stride)
     frames_a = frames_b = 1
     if (stage, block) in facts.inflated:
         frames_a, frames_b = (3, 1) if facts.inflation == "3x1x1" else (1, 3)
 
-    y = _conv_norm(facts, x, inner, (frames_a, 1, 1), 1, f"{name}_a")
+    y = _conv_norm(facts, x, inner, (frames_a, 1, 1), (1, stride_a, stride_a), f"{name}_a")
     y = keras.layers.Activation("relu", name=f"{name}_a_relu")(y)
-    y = _conv_norm(facts, y, inner, (frames_b, 3, 3), (1, stride, stride), f"{name}_b")
+    y = _conv_norm(facts, y, inner, (frames_b, 3, 3), (1, stride_b, stride_b), f"{name}_b")
     y = keras.layers.Activation("relu", name=f"{name}_b_relu")(y)
     # A zero gamma starts each block as its shortcut, as the authors do.
     y = _conv_norm(facts, y, 4 * inner, 1, 1, f"{name}_c", gamma_initializer="zeros")
@@ -85,13 +86,14 @@ def _conv_norm(facts, x, filters, kernel_size, strides, name, gamma_initializer=
     )(x)
 
 
-def build_head(x, classes, classifier_activation, dropout):
+def build_head(architecture, x, classes, classifier_activation, dropout):
     """Applies the classifier at each position of a 7x7 window, and takes the mean over them.
 
     At the training size there is one position. On larger maps this is how the authors test
-    whole frames: softmax at each place, then the mean.
+    whole frames: softmax at each place, then the mean. Sources that average the whole map
+    have one position at any size.
     """
-    x = SlidingAverage(7, name="average")(x)
+    x = SlidingAverage(architecture.head_window, name="average")(x)
     if dropout:
         x = keras.layers.Dropout(dropout, name="dropout")(x)
     # Under a mixed policy probabilities and logits stay in the precision of the variables.

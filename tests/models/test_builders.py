@@ -239,3 +239,92 @@ def test_summary_table_has_a_row_a_model():
     ]
     with pytest.raises(ValueError, match="need known sizes"):
         knl.summary_table([knl.C2D(**SMALL, input_shape=(None, 64, 64, 3))])
+
+
+MMA = {"source": "mmaction2", "clip": "32x2"}
+
+
+@pytest.mark.parametrize(
+    ("builder", "arguments", "frames", "stem"),
+    [
+        (knl.I3D, {"source": "mmaction2", "clip": "8x8"}, [4, 2, 1], 5),
+        (knl.I3D, {**MMA, "inflated": "all"}, [32, 32, 16], 5),
+        (knl.I3D, {**MMA, "inflated": "late", "pool2": False}, [32, 32, 32], 1),
+        (knl.C2D, MMA, [32, 32, 16], 1),
+        (knl.NLI3D, {"source": "gluoncv", "clip": "32x2"}, [16, 8, 4], 5),
+        (knl.I3D, {"source": "pyslowfast", "clip": "32x2"}, [32, 32, 16], 5),
+        (knl.I3D, {"source": "pytorchvideo", "inflated": "late", "pool2": False}, [8, 8, 8], 1),
+        (knl.C2D, {"source": "pyslowfast", "pool2": False}, [8, 8, 8], 1),
+        (knl.C2D, {"clip": "32x2"}, [16, 8, 4], 1),
+    ],
+)
+def test_frames_are_thinned_as_the_source_does(builder, arguments, frames, stem):
+    model = builder(depth=(1, 2, 2, 2), width=4, **arguments)
+    layers = ("conv1_conv", "pool1", "res3_0_out")
+    assert [model.get_layer(name).output.shape[1] for name in layers] == frames
+    assert model.get_layer("conv1_conv").kernel.shape[0] == stem
+
+
+@pytest.mark.parametrize(
+    ("builder", "arguments", "size"),
+    [
+        (knl.C2D, {"source": "mmaction2"}, 55),
+        (knl.C2D, {"source": "mmaction2", "pool2": False}, 56),
+        (knl.I3D, {"source": "mmaction2"}, 56),
+        (knl.C2D, {"source": "torchvision"}, 56),
+        (knl.C2D, {}, 55),
+    ],
+)
+def test_pool1_pads_as_the_source_does(builder, arguments, size):
+    model = builder(depth=(1, 1, 1, 1), width=4, **arguments)
+    assert model.get_layer("pool1").output.shape[2:4] == (size, size)
+
+
+@pytest.mark.parametrize(
+    ("inflated", "places"),
+    [
+        (None, {(2, 0), (2, 1), (3, 0), (4, 0), (5, 1)}),
+        ("all", {(s, b) for s in (2, 3, 4, 5) for b in (0, 1)}),
+        ("late", {(4, 0), (4, 1), (5, 0), (5, 1)}),
+        ([(3, 1), (4, 0)], {(3, 1), (4, 0)}),
+    ],
+)
+def test_inflated_names_the_blocks_that_span_three_frames(inflated, places):
+    model = knl.I3D(depth=(2, 2, 2, 2), width=4, input_shape=(8, 32, 32, 3), inflated=inflated)
+    spanned = {
+        (s, b)
+        for s in (2, 3, 4, 5)
+        for b in (0, 1)
+        if model.get_layer(f"res{s}_{b}_a_conv").kernel.shape[0] == 3
+    }
+    assert spanned == places
+
+
+@pytest.mark.parametrize(
+    ("source", "inflated", "scaled"),
+    [("mmaction2", None, False), ("mmaction2", "late", True), ("gluoncv", None, True)],
+)
+def test_scale_follows_source_and_inflated_blocks(source, inflated, scaled):
+    model = knl.NLI3D(
+        depth=(1, 2, 2, 1), width=4, input_shape=(8, 32, 32, 3), source=source, inflated=inflated
+    )
+    assert model.get_layer("res3_1_nonlocal").scale is scaled
+
+
+def test_keras_applications_networks_stride_in_the_first_convolution():
+    shape = (8, 64, 64, 3)
+    ours = knl.C2D(depth=(1, 1, 1, 1), width=4, input_shape=shape, source="keras-applications")
+    theirs = knl.C2D(depth=(1, 1, 1, 1), width=4, input_shape=shape, source="torchvision")
+    sizes = [m.get_layer("res3_0_a_conv").output.shape[2] for m in (ours, theirs)]
+    assert sizes == [8, 16]
+
+
+@pytest.mark.parametrize("source", ["mmaction2", "gluoncv"])
+def test_global_heads_average_the_whole_map_at_any_size(source):
+    arguments = {"depth": (1, 1, 1, 1), "width": 4, "source": source, "classes": 3}
+    model = knl.I3D(**arguments, input_shape=(8, None, None, 3), classifier_activation=None)
+    x = np.random.default_rng(0).normal(size=(1, 8, 320, 288, 3)).astype("float32")
+    features = keras.Model(model.input, model.get_layer("res5_0_out").output).predict(x, verbose=0)
+    dense = model.get_layer("predictions")
+    expected = features.mean((1, 2, 3)) @ np.array(dense.kernel) + np.array(dense.bias)
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
