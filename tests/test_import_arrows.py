@@ -9,15 +9,18 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "keras_nonlocal"
 
-EVERY_ROOM = set("layers models checkpoints data training evaluation export visualization".split())
+EVERY_ROOM = set(
+    "layers models checkpoints preprocessing data training evaluation export visualization".split()
+)
 # Each room or file, with the rooms of ours that it may import besides its own.
 ARROWS = {
     "layers": set(),
-    "checkpoints": set(),
+    "preprocessing.py": set(),
+    "checkpoints": {"preprocessing"},
     # The builders look names of weights up in the zoo, which knows no network.
-    "models": {"layers", "checkpoints"},
+    "models": {"layers", "checkpoints", "preprocessing"},
     "checkpoints/load.py": {"models"},
-    "data": set(),
+    "data": {"preprocessing"},
     "training": set(),
     "evaluation.py": set(),
     "export": set(),
@@ -28,7 +31,14 @@ ARROWS = {
 # What comes with an extra, or only with the development tools.
 OPTIONAL = {"torch", "jax", "matplotlib", "skimage", "PIL", "scipy", "official", "gradio"}
 # What `import keras_nonlocal` imports, also on a machine that has JAX alone.
-WITHOUT_TENSORFLOW = ("layers", "models", "checkpoints", "export", "__init__.py")
+WITHOUT_TENSORFLOW = (
+    "layers",
+    "models",
+    "checkpoints",
+    "export",
+    "preprocessing.py",
+    "__init__.py",
+)
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -9,17 +9,7 @@ they draw anew.
 
 import tensorflow as tf
 
-# Mean and standard deviation of RGB on 0..255 with which each source trained its networks.
-# PySlowFast and PyTorchVideo write the same numbers on 0..1, GluonCV those of MMAction2.
-_IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-_ONE_GREY = ((114.75,) * 3, (57.375,) * 3)
-NORMALIZATIONS = {
-    "video-nonlocal-net": _ONE_GREY,
-    "pyslowfast": _ONE_GREY,
-    "pytorchvideo": _ONE_GREY,
-    "mmaction2": _IMAGENET,
-    "gluoncv": _IMAGENET,
-}
+from keras_nonlocal import preprocessing
 
 
 def compose(*transforms):
@@ -234,7 +224,7 @@ def normalize(source="video-nonlocal-net"):
     """Gives clips the range in which a source's networks were trained.
 
     Args:
-        source: whose mean and standard deviation; a name in `NORMALIZATIONS`.
+        source: whose mean and standard deviation; see `preprocess_input`.
 
     Returns:
         A function from RGB in 0..255 of any type to float32; further axes in front of the
@@ -243,14 +233,15 @@ def normalize(source="video-nonlocal-net"):
     Raises:
         ValueError: if the source is unknown.
     """
-    if source not in NORMALIZATIONS:
-        raise ValueError(
-            f"`source` must be one of {sorted(NORMALIZATIONS)}. Received: source={source!r}. "
-            "Weights of your own need what they were trained with; this package's networks "
-            'are trained with "video-nonlocal-net".'
-        )
-    mean, deviation = NORMALIZATIONS[source]
-    return lambda clip, seed=None: (tf.cast(clip, tf.float32) - mean) / deviation
+    facts = preprocessing.normalization_of(source)
+
+    def apply(clip, seed=None):
+        clip = tf.cast(clip, tf.float32)
+        if facts.reverse:
+            clip = tf.reverse(clip, [-1])
+        return (clip - facts.mean) / facts.deviation
+
+    return apply
 
 
 def _resize_short_side(clip, size):

@@ -1,0 +1,197 @@
+"""Pixels to input and output to names, against Keras' own functions and the data room."""
+
+import copy
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_nonlocal as knl
+from keras_nonlocal import preprocessing
+from keras_nonlocal.data import transforms
+
+SOURCES = sorted(preprocessing.NORMALIZATIONS)
+every_source = pytest.mark.parametrize("source", SOURCES)
+
+
+def clip_of(dtype="uint8", shape=(2, 4, 5, 3)):
+    pixels = np.random.default_rng(3).integers(0, 256, shape)
+    return (pixels + (0.25 if dtype == "float32" else 0)).astype(dtype)
+
+
+@every_source
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "int64"])
+def test_arrays_are_normalised_bit_for_bit_as_in_the_data_room(source, dtype):
+    clip = clip_of(dtype)
+    ours = preprocessing.preprocess_input(clip, source)
+    assert isinstance(ours, np.ndarray) and ours.dtype == np.float32
+    np.testing.assert_array_equal(ours, transforms.normalize(source)(clip).numpy())
+
+
+@every_source
+def test_tensors_are_normalised_as_arrays(source):
+    clip = clip_of()
+    ours = preprocessing.preprocess_input(tf.constant(clip), source)
+    assert tf.is_tensor(ours) and ours.dtype == tf.float32
+    np.testing.assert_array_equal(ours, preprocessing.preprocess_input(clip, source))
+
+
+@pytest.mark.parametrize(
+    ("source", "mode"), [("torchvision", "torch"), ("keras-applications", "caffe")]
+)
+def test_image_sources_agree_with_keras(source, mode):
+    clip = clip_of("float32")
+    expected = keras.applications.imagenet_utils.preprocess_input(clip.copy(), mode=mode)
+    np.testing.assert_allclose(
+        preprocessing.preprocess_input(clip, source), expected, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_symbolic_clips_and_batches_are_taken():
+    inputs = keras.Input((2, 4, 5, 3), dtype="uint8")
+    model = keras.Model(inputs, preprocessing.preprocess_input(inputs, "keras-applications"))
+    batch = clip_of(shape=(3, 2, 4, 5, 3))
+    expected = preprocessing.preprocess_input(batch, "keras-applications")
+    np.testing.assert_allclose(model(batch), expected, rtol=1e-6)
+
+
+def test_the_clip_itself_stays_as_it_is():
+    clip = clip_of("float32")
+    before = clip.copy()
+    preprocessing.preprocess_input(clip, "keras-applications")
+    np.testing.assert_array_equal(clip, before)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (8, 8, 3), (2, 3, 8, 8), (2, 8, 8, 1)], ids=str)
+def test_clips_without_three_channels_last_are_refused(shape):
+    with pytest.raises(ValueError, match=r"`clip` must be RGB of shape .* Received: shape \("):
+        preprocessing.preprocess_input(np.zeros(shape, "uint8"))
+
+
+def test_unknown_sources_are_refused():
+    with pytest.raises(ValueError, match="`source` must be one of .*Received: source='slowfast'"):
+        preprocessing.preprocess_input(clip_of(), "slowfast")
+
+
+def test_a_model_stands_for_its_source():
+    model = remembering("gluoncv")
+    expected = preprocessing.preprocess_input(clip_of(), "gluoncv")
+    np.testing.assert_array_equal(preprocessing.preprocess_input(clip_of(), model), expected)
+    np.testing.assert_array_equal(model.preprocess_input(clip_of()), expected)
+
+
+def probabilities_of(classes, batch=2):
+    return np.random.default_rng(1).dirichlet(np.ones(classes), batch).astype("float32")
+
+
+def test_predictions_name_the_best_classes_in_order():
+    probabilities = np.array([[0.1, 0.6, 0.3], [0.5, 0.2, 0.3]])
+    names = ["jump", "run", "walk"]
+    (first, second) = preprocessing.decode_predictions(probabilities, 2, names)
+    assert [name for name, _ in first] == ["run", "walk"]
+    assert second == [("jump", 0.5), ("walk", pytest.approx(0.3))]
+    assert all(isinstance(probability, float) for _, probability in first + second)
+
+
+def test_four_hundred_classes_are_those_of_kinetics():
+    probabilities = np.eye(400)[[2, 399]]
+    for given in (probabilities, tf.constant(probabilities)):
+        decoded = preprocessing.decode_predictions(given, top=1)
+        assert decoded == [[("answering questions", 1.0)], [("zumba", 1.0)]]
+
+
+def test_kinetics_has_400_distinct_classes_in_alphabetical_order():
+    names = preprocessing.kinetics400_classes()
+    assert len(set(names)) == 400
+    assert [name.lower() for name in names] == sorted(name.lower() for name in names)
+
+
+@pytest.mark.parametrize("top", [3, 99])
+def test_no_more_classes_are_named_than_there_are(top):
+    decoded = preprocessing.decode_predictions(probabilities_of(3), top, "abc".split() * 3)
+    assert [len(row) for row in decoded] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("values", "arguments", "words"),
+    [
+        (np.array([[2.0, -1.0, 0.0]]), {}, "values from -1 to 2.*Apply keras.ops.softmax"),
+        (np.array([[0.9, 0.8, 0.7]]), {}, "sums from 2.4 .*independent labels"),
+        (np.array([[np.nan, 0.5, 0.5]]), {}, "must be positive and sum to 1"),
+        (np.array([0.5, 0.25, 0.25]), {}, r"shape \(batch, classes\). Received: shape \(3,\)"),
+        (probabilities_of(3), {}, "`class_names` must be given for 3 classes"),
+        (probabilities_of(3), {"class_names": ["a"]}, r"each of the 3 classes. Received: \['a'\]"),
+        (probabilities_of(3), {"class_names": "abc"}, "Received: 'abc'"),
+        (probabilities_of(3), {"class_names": list("abc"), "top": 0}, "`top` must be at least 1"),
+    ],
+    ids=["logits", "sigmoid", "nan", "one clip", "no names", "few names", "string", "top"],
+)
+def test_what_cannot_be_decoded_is_refused(values, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        preprocessing.decode_predictions(values, **arguments)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "uint8"])
+def test_rounded_probabilities_are_taken(dtype):
+    """Phones give 256 steps, mixed precision eight bits."""
+    probabilities = keras.ops.softmax(np.random.default_rng(0).normal(size=(4, 400)) * 3)
+    if dtype == "uint8":
+        probabilities = np.round(keras.ops.convert_to_numpy(probabilities) * 256) / 256
+    else:
+        probabilities = keras.ops.cast(probabilities, dtype)
+    assert len(preprocessing.decode_predictions(probabilities)) == 4
+
+
+def remembering(source="mmaction2", names=("jump", "run")):
+    model = knl.C2D(depth=(1, 1, 1, 1), width=4, input_shape=(8, 32, 32, 3), classes=2)
+    return preprocessing.remember(model, source, "8x8", names)
+
+
+def test_a_model_remembers_what_its_users_must_know():
+    model = remembering()
+    assert (model.source, model.clip, model.class_names) == ("mmaction2", "8x8", ("jump", "run"))
+    probabilities = np.array([[0.25, 0.75]])
+    expected = [[("run", 0.75), ("jump", 0.25)]]
+    assert model.decode_predictions(probabilities) == expected
+    assert preprocessing.decode_predictions(probabilities, class_names=model) == expected
+    assert model.decode_predictions(probabilities, top=1) == [expected[0][:1]]
+
+
+def test_a_model_with_400_classes_and_no_names_decodes_as_kinetics():
+    model = remembering(names=None)
+    assert model.class_names is None
+    assert model.decode_predictions(np.eye(400)[:1], top=1) == [[("abseiling", 1.0)]]
+
+
+@pytest.mark.parametrize("way", ["file", "clone", "copy", "deepcopy"])
+def test_what_a_model_remembers_hinders_no_copy(way, tmp_path):
+    model = remembering()
+    if way == "file":
+        model.save(tmp_path / "model.keras")
+        other = keras.models.load_model(tmp_path / "model.keras")
+    elif way == "clone":
+        other = keras.models.clone_model(model)
+        other.set_weights(model.get_weights())
+    else:
+        other = getattr(copy, way)(model)
+    x = np.random.default_rng(0).normal(size=(1, 8, 32, 32, 3)).astype("float32")
+    np.testing.assert_allclose(other(x), model(x), rtol=1e-5)
+
+
+def test_what_a_model_remembers_hinders_no_export(tmp_path):
+    model = remembering()
+    model.export(tmp_path / "saved", verbose=False)
+    x = np.random.default_rng(0).normal(size=(1, 8, 32, 32, 3)).astype("float32")
+    served = tf.saved_model.load(tmp_path / "saved")
+    np.testing.assert_allclose(served.serve(x), model(x), rtol=1e-4, atol=1e-6)
+
+
+def test_what_a_model_remembers_hinders_no_replicas():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        model = remembering()
+        model.compile("sgd", "sparse_categorical_crossentropy")
+    x = np.random.default_rng(0).normal(size=(4, 8, 32, 32, 3)).astype("float32")
+    model.fit(x, np.array([0, 1, 0, 1]), batch_size=4, verbose=0)
+    assert model.source == "mmaction2"
