@@ -1,0 +1,170 @@
+"""Named tensors into a model: all of them, or none and one error that lists every fault."""
+
+import collections
+import fnmatch
+import warnings
+
+import numpy as np
+
+from keras_nonlocal.checkpoints import kernels, readers, rules
+from keras_nonlocal.checkpoints.readers import CheckpointError
+
+_SHOWN = 12
+
+
+def load_into(model, path, source):
+    """Fills a built network from a published file.
+
+    Args:
+        model: network of one of the builders.
+        path: path of the file.
+        source: whose file it is.
+
+    Raises:
+        CheckpointError: if the file is broken or does not fit; the model is then unchanged.
+    """
+    archive = readers.read_arrays(path)
+    layout = find_layout(archive.arrays, path, source)
+    tensors, strangers = address_tensors(archive.arrays, layout)
+    assign(model, tensors, layout, strangers, title=f"{str(path)!r} does not fit {model.name}.")
+
+
+def find_layout(arrays, path, source):
+    """Gives the layout of a file, or raises if it is not one of `source`'s."""
+    layout = rules.recognise(arrays)
+    if layout is None:
+        raise CheckpointError(
+            f"{str(path)!r} bears no names of a network that is known here. "
+            f"Found {len(arrays)} tensors: {_listing(sorted(arrays), 4)}."
+        )
+    if source not in layout.sources:
+        raise CheckpointError(
+            f"{str(path)!r} looks like a file of {' or '.join(layout.sources)} ({layout.name} "
+            f"names); source={source!r} was given. Pass source={layout.sources[0]!r}."
+        )
+    return layout
+
+
+def address_tensors(arrays, layout, except_for=()):
+    """Sorts the tensors of a file by where they belong.
+
+    Args:
+        arrays: arrays by name.
+        layout: the `Layout` of the file.
+        except_for: patterns of names or addresses to leave out.
+
+    Returns:
+        Arrays by address, in the axis order of Keras; and the names that belong nowhere.
+
+    Raises:
+        CheckpointError: if two names of one tensor hold different values.
+    """
+    tensors, strangers = {}, []
+    for name, array in arrays.items():
+        address = layout.address_of(name)
+        if address is None:
+            if not layout.ignores(name) and not _matches(name, except_for):
+                strangers.append(name)
+        elif not _matches(name, except_for) and not _excepted(address, except_for):
+            array = kernels.to_keras(address, array)
+            if address in tensors and not np.array_equal(tensors[address], array, equal_nan=True):
+                raise CheckpointError(
+                    f"{name!r} is another name of {layout.names_of(address)[0]!r} in files of "
+                    f"{layout.name}, but holds other values. The file is damaged or was edited."
+                )
+            tensors.setdefault(address, array)
+    return tensors, strangers
+
+
+def assign(model, tensors, layout, strangers=(), except_for=(), title=""):
+    """Sets every variable of a model, or none.
+
+    Args:
+        model: the model.
+        tensors: arrays by address.
+        layout: how messages name the tensors.
+        strangers: names that belong nowhere, for the message.
+        except_for: patterns of addresses or layers that keep the values that they have.
+        title: first sentence of the message.
+
+    Raises:
+        CheckpointError: with the names only in the file, the names only in the model, and the
+            shapes that differ.
+    """
+    tensors = _complete(tensors, layout)
+    variables = {
+        variable.path: variable
+        for variable in model.weights
+        if not _excepted(variable.path, except_for)
+    }
+    only_model = [_name(a, layout) for a in variables if a not in tensors]
+    only_file = [*strangers, *(_name(a, layout) for a in tensors if a not in variables)]
+    shapes = [
+        f"{_name(address, layout)} {tensors[address].shape} against {tuple(variable.shape)}"
+        for address, variable in variables.items()
+        if address in tensors and tensors[address].shape != tuple(variable.shape)
+    ]
+    if only_model or only_file or shapes:
+        raise CheckpointError(
+            "\n".join(
+                [
+                    title,
+                    *_section("only in the file", only_file),
+                    *_section("only in the model", only_model),
+                    *_section("of other shapes (file against model, in Keras' order)", shapes),
+                    "Nothing was loaded. Check `source` and the arguments of the network; "
+                    "`except_for` names what to leave out on purpose.",
+                ]
+            )
+        )
+    not_finite = readers.non_finite({a: tensors[a] for a in variables})
+    if not_finite:
+        warnings.warn(
+            "Loaded, but NaN or infinite values stand in "
+            f"{_listing([_name(a, layout) for a in not_finite])}. The network will answer NaN.",
+            stacklevel=3,
+        )
+    for address, variable in variables.items():
+        variable.assign(tensors[address].astype("float32", copy=False))
+
+
+def _complete(tensors, layout):
+    """Adds what a format leaves out because it is always the same."""
+    tensors = dict(tensors)
+    if not any(address.endswith("/moving_mean") for address in tensors):
+        for address in [a for a in tensors if a.endswith("_norm/gamma")]:
+            norm, gamma = address.removesuffix("gamma"), tensors[address]
+            tensors[norm + "moving_mean"] = np.zeros_like(gamma)
+            tensors[norm + "moving_variance"] = np.full_like(gamma, kernels.IDENTITY_VARIANCE)
+    if not layout.out_bias:
+        for address in [a for a in tensors if a.endswith("_nonlocal/norm/beta")]:
+            bias = address.replace("norm/beta", "out/bias")
+            tensors.setdefault(bias, np.zeros_like(tensors[address]))
+    return tensors
+
+
+def _matches(name, patterns):
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _excepted(address, patterns):
+    """Whether patterns name an address, or the layer that it lies in."""
+    return _matches(address, patterns) or _matches(address.split("/")[0], patterns)
+
+
+def _name(address, layout):
+    names = layout.names_of(address)
+    return names[0] if names else address
+
+
+def _section(title, names):
+    return [f"{len(names)} {title}: {_listing(names)}"] if names else []
+
+
+def _listing(names, shown=_SHOWN):
+    """Some names, told apart by where they begin, and how many more there are."""
+    if len(names) <= shown:
+        return ", ".join(names)
+    groups = collections.Counter(name.split(".")[0].split("_")[0] for name in names)
+    summary = ", ".join(f"{count} in {group}" for group, count in groups.most_common(6))
+    return f"{', '.join(names[:shown])}, and {len(names) - shown} more ({summary})"

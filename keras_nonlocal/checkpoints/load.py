@@ -1,0 +1,155 @@
+"""From a published file to a network that is ready to predict."""
+
+import warnings
+
+from keras_nonlocal import models
+from keras_nonlocal.checkpoints import assignment, facts, readers
+from keras_nonlocal.checkpoints.readers import CheckpointError
+
+
+def load_checkpoint(
+    path,
+    source,
+    clip="8x8",
+    crop=224,
+    classifier_activation="softmax",
+    classes=None,
+    mode=None,
+    pool2=None,
+    except_for=(),
+):
+    """Builds the network that a published file holds the weights of, and loads them.
+
+    The network gives the numbers of the implementation that the file came from. Depth, width,
+    inflated blocks, non-local blocks, affine norms and classes are read from the tensors. What
+    tensors cannot tell follows from `source` and `clip`: paddings, the order of pooling and
+    phi and g, the scale of the softmax, steps over frames, groups of frames. Two facts lie in
+    neither and can be given: `mode` and `pool2`.
+
+    Args:
+        path: path of the file: a Caffe2 pickle (.pkl), a PyTorch file (.pth, .pyth) or
+            safetensors, recognised by content. Nothing in it is ever run.
+        source: whose file it is: "video-nonlocal-net", "pyslowfast", "pytorchvideo",
+            "mmaction2" or "gluoncv".
+        clip: frames x stride of the clips that the network was trained on.
+        crop: height and width of the clips in pixels; `None` leaves them open.
+        classifier_activation: of the head; `None` for logits.
+        classes: number of classes of a task of one's own. Other than the file's, the
+            classifier starts anew, and a warning says so. `None`: the file's.
+        mode: "embedded_gaussian" or "dot_product", which have the same tensors. `None`: as the
+            config says that MMAction2 stores in its files, else as the file's name says
+            ("dot-product"), else "embedded_gaussian".
+        pool2: whether frames are pooled after stage 2. `None`: as the tensors' names say
+            (PyTorchVideo), or the stored config, or the file's name ("nopool"); else yes but
+            for networks whose late stages alone are inflated.
+        except_for: names of tensors or layers of ours to leave out, with `*` for any letters;
+            variables without a tensor keep their initial values. `"predictions"` for a file
+            without a classifier.
+
+    Returns:
+        A functional `keras.Model` from normalised clips to `(batch, classes)`. It remembers
+        `source`, `clip` and `class_names`, see `preprocess_input` and `decode_predictions`.
+
+    Raises:
+        CheckpointError: a `ValueError`, if the file is broken, would run code, is of another
+            source, or does not fit; it lists all names and shapes that do not.
+
+    Example:
+
+    >>> model = keras_nonlocal.load_checkpoint(
+    ...     "i3d_nonlocal_8x8_IN_pretrain_400k.pkl", source="video-nonlocal-net"
+    ... )  # doctest: +SKIP
+
+    Reference:
+        - [video-nonlocal-net](https://github.com/facebookresearch/video-nonlocal-net),
+          [PySlowFast](https://github.com/facebookresearch/SlowFast),
+          [PyTorchVideo](https://github.com/facebookresearch/pytorchvideo),
+          [MMAction2](https://github.com/open-mmlab/mmaction2),
+          [GluonCV](https://github.com/dmlc/gluon-cv).
+    """
+    archive = readers.read_arrays(path)
+    layout = assignment.find_layout(archive.arrays, path, source)
+    tensors, strangers = assignment.address_tensors(archive.arrays, layout, except_for)
+    network = facts.read_facts(tensors)
+    hints = facts.read_hints(path, archive.meta)
+    network["mode"] = _settle_mode(network, mode, hints["mode"], layout)
+    network["pool2"] = _settle_pool2(network, pool2, hints["pool2"], layout)
+    held = network["classes"]
+    network["classes"] = classes or held
+    if held is None and classes is None:
+        network["classes"] = 400
+    if held is not None and network["classes"] != held:
+        warnings.warn(
+            f"The classifier starts anew: {str(path)!r} has {held} classes, classes={classes} "
+            "was given. All else is loaded.",
+            stacklevel=2,
+        )
+        tensors = {a: t for a, t in tensors.items() if not a.startswith("predictions/")}
+        except_for = (*except_for, "predictions")
+    model = _build(network, source, clip, crop, classifier_activation)
+    assignment.assign(
+        model,
+        tensors,
+        layout,
+        strangers,
+        except_for,
+        title=f"{str(path)!r} does not fit the network that its tensors describe.",
+    )
+    return model
+
+
+def _build(network, source, clip, crop, classifier_activation):
+    inflation, inflated = network.pop("inflation"), network.pop("inflated")
+    non_local, mode = network.pop("non_local"), network.pop("mode")
+    builder = {
+        (False, False): models.C2D,
+        (False, True): models.NLC2D,
+        (True, False): models.I3D,
+        (True, True): models.NLI3D,
+    }[inflation is not None, bool(non_local)]
+    if inflation is not None:
+        network |= {"inflation": inflation, "inflated": inflated}
+    if non_local:
+        network |= {"non_local": non_local, "mode": mode}
+    frames, _ = models.architecture.parse_clip(clip)
+    return builder(
+        **network,
+        source=source,
+        clip=clip,
+        input_shape=(frames, crop, crop, 3),
+        classifier_activation=classifier_activation,
+    )
+
+
+def _settle_mode(network, given, hinted, layout):
+    if not network["non_local"]:
+        return None
+    found = network["mode"]
+    possible = (found,) if found else ("embedded_gaussian", "dot_product")
+    if given is not None and given not in possible:
+        raise CheckpointError(
+            f"`mode` must be {' or '.join(map(repr, possible))}: the tensors of the non-local "
+            f"blocks are of no other. Received: mode={given!r}."
+        )
+    mode = given or found or hinted or "embedded_gaussian"
+    if mode not in layout.modes:
+        raise CheckpointError(
+            f"`mode` must be {' or '.join(map(repr, layout.modes))} in files of {layout.name}. "
+            f"Received: {mode!r}."
+        )
+    return mode
+
+
+def _settle_pool2(network, given, hinted, layout):
+    if layout.pool2 is not None:
+        if given not in (None, layout.pool2):
+            raise CheckpointError(
+                f"`pool2` must be {layout.pool2}: the numbers in the tensors' names say so. "
+                f"Received: pool2={given}."
+            )
+        return layout.pool2
+    if given is not None:
+        return given
+    if hinted is not None:
+        return hinted
+    return not network["inflated"] or any(stage == 2 for stage, _ in network["inflated"])

@@ -1,0 +1,80 @@
+"""Files of published networks, with tensors made by rule, and what these networks answer.
+
+`golden/NAME.json` lists the tensors of a network of a public implementation as that
+implementation names and shapes them; `golden/NAME.npy` is what it computed on the CPU in
+float32, on a clip made by rule. PySlowFast was at commit 287ec00, PyTorchVideo at f3142bb,
+MMAction2 at 4d6c934 with mmcv 2.2, GluonCV at 5677756; video-nonlocal-net (Caffe2) was followed
+layer by layer from its code at c253ed5.
+"""
+
+import json
+import pathlib
+import pickle
+import zlib
+
+import numpy as np
+
+FOLDER = pathlib.Path(__file__).parent / "golden"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def read(name):
+    """Source, clip, crop, output, container, input and tensors of a network."""
+    return json.loads((FOLDER / f"{name}.json").read_text())
+
+
+def answer(name):
+    return np.load(FOLDER / f"{name}.npy")
+
+
+def clip(golden):
+    """The clip that the network was run on, normalised already."""
+    rule = np.random.default_rng(golden["input"]["seed"])
+    return rule.standard_normal(golden["input"]["shape"]).astype(np.float32)
+
+
+def tensors(golden):
+    """Arrays by name; some implementations store one array under two names."""
+    return {
+        name: _fill(*(same or [name]), shape, kind)
+        for name, shape, kind, *same in golden["tensors"]
+    }
+
+
+def write(golden, folder, container=None):
+    """Writes the file as the implementation stores it, and gives its path."""
+    arrays = tensors(golden)
+    container = container or golden["container"]
+    if container.startswith("pickle"):
+        path = folder / f"{golden['name']}.pkl"
+        with path.open("wb") as file:
+            pickle.dump({"blobs": arrays}, file, protocol=2)
+        return path
+    import torch
+
+    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    path = folder / f"{golden['name']}.pth"
+    if "model_state" in container:
+        state = {"model_state": state}
+    elif '"state_dict"' in container:
+        state = {"state_dict": state, "meta": {}}
+    torch.save(state, path)
+    return path
+
+
+_SPREADS = {"weight": (2, 1), "small": (2, 0.1), "head": (1, 1)}
+
+
+def _fill(name, shape, kind):
+    rule = np.random.default_rng(zlib.crc32(name.encode()))
+    if kind in _SPREADS:
+        gain, factor = _SPREADS[kind]
+        fan_in = shape[1] if kind == "head" else int(np.prod(shape[1:]))
+        array = factor * rule.standard_normal(shape) * np.sqrt(gain / fan_in)
+    elif kind == "gamma":
+        array = rule.uniform(0.4, 0.8, shape)
+    elif kind == "variance":
+        array = rule.uniform(0.8, 1.2, shape)
+    else:
+        array = 0.1 * rule.standard_normal(shape)
+    return array.astype(np.float32)
