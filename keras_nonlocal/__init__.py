@@ -2,15 +2,19 @@
 
 import importlib
 
-from keras_nonlocal.checkpoints import list_weights
+from keras_nonlocal.checkpoints import CheckpointError, list_weights
+from keras_nonlocal.checkpoints.load import load_checkpoint
+from keras_nonlocal.checkpoints.save import save_checkpoint
 from keras_nonlocal.export import export
 from keras_nonlocal.layers import NonLocal1D, NonLocal2D, NonLocal3D
 from keras_nonlocal.models import C2D, I3D, NLC2D, NLI3D, insert_non_local, summary_table
+from keras_nonlocal.preprocessing import decode_predictions, preprocess_input
 
 __version__ = "0.1.0"
 
 __all__ = [
     "C2D",
+    "CheckpointError",
     "I3D",
     "NLC2D",
     "NLI3D",
@@ -18,12 +22,16 @@ __all__ = [
     "NonLocal2D",
     "NonLocal3D",
     "data",
+    "decode_predictions",
     "evaluation",
     "export",
     "insert_non_local",
     "layers",
     "list_weights",
+    "load_checkpoint",
     "models",
+    "preprocess_input",
+    "save_checkpoint",
     "summary_table",
     "visualization",
 ]

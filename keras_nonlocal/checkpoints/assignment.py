@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from keras_nonlocal.checkpoints import kernels, readers, rules
-from keras_nonlocal.checkpoints.readers import CheckpointError
+from keras_nonlocal.checkpoints.errors import CheckpointError
 
 _SHOWN = 12
 

@@ -1,9 +1,8 @@
-"""What the tensors of a file, and what comes with them, tell of their network."""
+"""What the tensors of a file tell of their network."""
 
-import pathlib
 import re
 
-from keras_nonlocal.checkpoints.readers import CheckpointError
+from keras_nonlocal.checkpoints.errors import CheckpointError
 
 _MOST_BLOCKS, _MOST_CHANNELS = 200, 1024
 
@@ -54,35 +53,6 @@ def read_facts(tensors):
         "mode": _read_mode(shapes, non_local),
         "frozen_norm": not any(address.endswith("moving_mean") for address in shapes),
     }
-
-
-def read_hints(path, meta):
-    """Gives what only the words around the tensors tell, where they do.
-
-    MMAction2 stores its config with the weights; published files carry the rest in their names.
-
-    Args:
-        path: path of the file.
-        meta: what its container holds besides tensors.
-
-    Returns:
-        Dictionary of mode ("dot_product" or "embedded_gaussian") and pool2 (a bool), with
-        `None` where nothing is said.
-    """
-    config = meta.get("cfg") if isinstance(meta.get("cfg"), str) else ""
-    name = pathlib.Path(path).name.lower().replace("-", "_")
-    mode = pool2 = None
-    if match := re.search(r"mode\s*=\s*['\"](dot_product|embedded_gaussian)['\"]", config):
-        mode = match[1]
-    elif "dot_product" in name:
-        mode = "dot_product"
-    elif "embedded_gaussian" in name:
-        mode = "embedded_gaussian"
-    if match := re.search(r"type\s*=\s*['\"](?:mmaction\.)?(C2D|ResNet)['\"]", config):
-        pool2 = match[1] == "C2D"  # Its 2-D ResNet sees each frame alone.
-    elif "nopool" in name:
-        pool2 = False
-    return {"mode": mode, "pool2": pool2}
 
 
 def _count_blocks(shapes):

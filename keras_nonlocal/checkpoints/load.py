@@ -2,9 +2,10 @@
 
 import warnings
 
-from keras_nonlocal import models
-from keras_nonlocal.checkpoints import assignment, facts, readers
-from keras_nonlocal.checkpoints.readers import CheckpointError
+from keras_nonlocal import preprocessing
+from keras_nonlocal.checkpoints import assignment, facts, hints, readers
+from keras_nonlocal.checkpoints.errors import CheckpointError
+from keras_nonlocal.models import architecture, assembly
 
 
 def load_checkpoint(
@@ -71,9 +72,9 @@ def load_checkpoint(
     layout = assignment.find_layout(archive.arrays, path, source)
     tensors, strangers = assignment.address_tensors(archive.arrays, layout, except_for)
     network = facts.read_facts(tensors)
-    hints = facts.read_hints(path, archive.meta)
-    network["mode"] = _settle_mode(network, mode, hints["mode"], layout)
-    network["pool2"] = _settle_pool2(network, pool2, hints["pool2"], layout)
+    said = hints.read_hints(path, archive.meta)
+    network["mode"] = _settle_mode(network, mode, said["mode"], layout)
+    network["pool2"] = _settle_pool2(network, pool2, said["pool2"], layout)
     held = network["classes"]
     network["classes"] = classes or held
     if held is None and classes is None:
@@ -86,7 +87,14 @@ def load_checkpoint(
         )
         tensors = {a: t for a, t in tensors.items() if not a.startswith("predictions/")}
         except_for = (*except_for, "predictions")
-    model = _build(network, source, clip, crop, classifier_activation)
+    frames, _ = architecture.parse_clip(clip)
+    model = build_network(
+        network,
+        source=source,
+        clip=clip,
+        input_shape=(frames, crop, crop, 3),
+        classifier_activation=classifier_activation,
+    )
     assignment.assign(
         model,
         tensors,
@@ -95,35 +103,25 @@ def load_checkpoint(
         except_for,
         title=f"{str(path)!r} does not fit the network that its tensors describe.",
     )
-    return model
+    names = preprocessing.kinetics400_classes() if network["classes"] == held == 400 else None
+    return preprocessing.remember(model, source, clip, names)
 
 
-def _build(network, source, clip, crop, classifier_activation):
-    inflation, inflated = network.pop("inflation"), network.pop("inflated")
-    non_local, mode = network.pop("non_local"), network.pop("mode")
-    builder = {
-        (False, False): models.C2D,
-        (False, True): models.NLC2D,
-        (True, False): models.I3D,
-        (True, True): models.NLI3D,
-    }[inflation is not None, bool(non_local)]
-    if inflation is not None:
-        network |= {"inflation": inflation, "inflated": inflated}
-    if non_local:
-        network |= {"non_local": non_local, "mode": mode}
-    frames, _ = models.architecture.parse_clip(clip)
-    return builder(
-        **network,
-        source=source,
-        clip=clip,
-        input_shape=(frames, crop, crop, 3),
-        classifier_activation=classifier_activation,
-    )
+def build_network(network, **arguments):
+    """Builds the network that has these facts, its kernels to be set.
+
+    Args:
+        network: dictionary of `facts.read_facts`, completed by pool2 and mode.
+        **arguments: further arguments of `assembly.build_graph`.
+    """
+    kind = "I3D" if network["inflated"] else "C2D"
+    kind = f"NL{kind}" if network["non_local"] else kind
+    return assembly.build_graph(kind, **network, **arguments, blank=True)
 
 
 def _settle_mode(network, given, hinted, layout):
     if not network["non_local"]:
-        return None
+        return "embedded_gaussian"
     found = network["mode"]
     possible = (found,) if found else ("embedded_gaussian", "dot_product")
     if given is not None and given not in possible:

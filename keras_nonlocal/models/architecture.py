@@ -94,6 +94,7 @@ class Architecture:
         frames_per_group: pairs of a stage and the frames that see each other in it.
         frozen_norm: whether norms are affine, see `BatchNormalization(frozen=True)`.
         head_window: height and width that the head averages at once; `None`: all.
+        kernel_initializer: of the convolutions outside non-local blocks.
     """
 
     blocks: tuple[int, int, int, int]
@@ -111,10 +112,21 @@ class Architecture:
     frames_per_group: tuple[tuple[int, int], ...]
     frozen_norm: bool
     head_window: int | None
+    kernel_initializer: str
 
 
 def architecture(
-    depth, clip, source, width, inflation, inflated, non_local, mode, pool2, frozen_norm
+    depth,
+    clip,
+    source,
+    width,
+    inflation,
+    inflated,
+    non_local,
+    mode,
+    pool2,
+    frozen_norm,
+    kernel_initializer="he_normal",
 ):
     """Collects the facts of one network from the arguments of a builder.
 
@@ -123,6 +135,7 @@ def architecture(
         inflation: "3x1x1", "3x3x3", or `None` for a network without 3-D kernels.
         inflated: see `I3D`.
         non_local: 1, 5, 10, places, or `()` for none.
+        kernel_initializer: of the convolutions.
 
     Returns:
         An `Architecture`.
@@ -167,6 +180,7 @@ def architecture(
         frames_per_group=((3, group),) if group else (),
         frozen_norm=frozen_norm,
         head_window=facts.head_window,
+        kernel_initializer=kernel_initializer,
     )
 
 
