@@ -19,7 +19,8 @@ ARROWS = {
     "checkpoints": {"preprocessing"},
     # The builders look names of weights up in the zoo, which knows no network.
     "models": {"layers", "checkpoints", "preprocessing"},
-    "checkpoints/load.py": {"models"},
+    "checkpoints/load.py": {"models", "preprocessing"},
+    "checkpoints/save.py": {"models"},
     "data": {"preprocessing"},
     "training": set(),
     "evaluation.py": set(),

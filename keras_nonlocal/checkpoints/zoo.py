@@ -1,40 +1,13 @@
 """The checkpoints that builders load by name."""
 
-import dataclasses
+import difflib
 import pathlib
+import re
 import types
 
-
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """One set of weights, with all that it takes to use them.
-
-    Attributes:
-        name: what `weights=` takes.
-        builder: name of the builder whose network it fills.
-        arguments: arguments of that builder, where they differ from its defaults.
-        file: file name in the package's `weights` folder.
-        class_names: names of the classes, in index order.
-        source: whose mean and standard deviation the clips are normalised by.
-        clip: frames x stride of the clips.
-        crop: height and width of the clips, in pixels.
-        short_side: short side that frames are resized to before the crop, in pixels.
-        licence: SPDX identifier.
-        accuracy: what was measured, on what.
-    """
-
-    name: str
-    builder: str
-    arguments: types.MappingProxyType
-    file: str
-    class_names: tuple[str, ...]
-    source: str
-    clip: str
-    crop: int
-    short_side: int
-    licence: str
-    accuracy: str
-
+from keras_nonlocal.checkpoints import published
+from keras_nonlocal.checkpoints.record import Checkpoint
+from keras_nonlocal.preprocessing import kinetics400_classes
 
 _CAMERA_MOTION = Checkpoint(
     name="camera_motion",
@@ -49,7 +22,14 @@ _CAMERA_MOTION = Checkpoint(
             "dropout": 0.2,
         }
     ),
-    file="camera_motion.weights.h5",
+    path="camera_motion.weights.h5",
+    base_url=None,
+    checksum=None,
+    source="video-nonlocal-net",
+    clip="8x2",
+    crop=64,
+    short_side=73,
+    classes=9,
     class_names=(
         "pan_left",
         "pan_right",
@@ -61,27 +41,105 @@ _CAMERA_MOTION = Checkpoint(
         "zoom_in",
         "zoom_out",
     ),
-    source="video-nonlocal-net",
-    clip="8x2",
-    crop=64,
-    short_side=73,
     licence="Apache-2.0",
-    accuracy="98.3 % of single clips, 99.6 % by nine views, of 540 videos of unseen scenes",
+    top1=98.3,
+    top5=None,
+    test="single clips of 540 videos of unseen scenes",
+    note="ships with the package; 99.6 % by nine views",
 )
 
-CHECKPOINTS = {checkpoint.name: checkpoint for checkpoint in (_CAMERA_MOTION,)}
+
+def _kinetics400(publisher, short_name, path, top1, top5):
+    """Makes the record of a row of `published.KINETICS400`."""
+    network, depth, clip, variant = re.fullmatch(
+        r"(.+?)_r(\d+)_(\d+x\d+)(?:_(.+))?", short_name
+    ).groups()
+    builder, arguments = published.NETWORKS[network]
+    more_arguments, note = published.VARIANTS[variant] if variant else ({}, "")
+    facts = published.PUBLISHERS[publisher]
+    name = f"{short_name}.kinetics400_{publisher}"
+    checksum = None
+    if facts.algorithm and name not in published.CHECKSUM_UNKNOWN:
+        checksum = (facts.algorithm, path.removesuffix(".pth")[-8:])
+    arguments = {
+        "depth": int(depth),
+        "clip": clip,
+        "source": facts.source,
+        **arguments,
+        **more_arguments,
+    }
+    return Checkpoint(
+        name=name,
+        builder=builder,
+        arguments=types.MappingProxyType(arguments),
+        path=path,
+        base_url=facts.base_url,
+        checksum=checksum,
+        source=facts.source,
+        clip=clip,
+        crop=224,
+        short_side=256,
+        classes=400,
+        class_names=kinetics400_classes(),
+        licence=facts.licence,
+        top1=top1,
+        top5=top5,
+        test=facts.tests.get(network, facts.tests[""]),
+        note=note,
+    )
+
+
+def _imagenet(publisher, short_name, path, top1, top5, test, note):
+    """Makes the record of a row of `published.IMAGENET`."""
+    facts = published.PUBLISHERS[publisher]
+    return Checkpoint(
+        name=f"{short_name}.imagenet_{publisher}",
+        builder=None,
+        arguments=types.MappingProxyType({}),
+        path=path,
+        base_url=facts.base_url,
+        checksum=None,
+        source=facts.source,
+        clip=None,
+        crop=224,
+        short_side=256,
+        classes=1000,
+        class_names=(),
+        licence=facts.licence,
+        top1=top1,
+        top5=top5,
+        test=test,
+        note=note,
+    )
+
+
+def _records(make, rows):
+    return [make(publisher, *row) for publisher, some in rows.items() for row in some]
+
+
+CHECKPOINTS = {
+    checkpoint.name: checkpoint
+    for checkpoint in (
+        _CAMERA_MOTION,
+        *_records(_kinetics400, published.KINETICS400),
+        *_records(_imagenet, published.IMAGENET),
+    )
+}
 
 
 def list_weights():
-    """Gives the records of all weights that builders load by name.
+    """Gives the records of all weights that are known by name.
+
+    Builders load them with `weights=name`. What does not ship with the package is downloaded
+    from its publisher, converted, and kept below Keras' home folder.
 
     Returns:
         List of `Checkpoint`.
 
     Example:
 
-    >>> [checkpoint.name for checkpoint in keras_nonlocal.list_weights()]
-    ['camera_motion']
+    >>> [c.name for c in keras_nonlocal.list_weights() if c.builder == "NLC2D"]
+    ['nl_c2d_r50_32x2.kinetics400_vnl', 'nl_c2d_r50_8x8.kinetics400_vnl']
     """
     return list(CHECKPOINTS.values())
 
@@ -103,8 +161,10 @@ def check_weights_path(weights):
     """Raises unless `weights` is a file that Keras can load into a model."""
     path = pathlib.Path(weights)
     if not path.is_file() or not path.name.endswith((".weights.h5", ".keras", ".weights.json")):
+        like = difflib.get_close_matches(str(weights), CHECKPOINTS, n=3, cutoff=0.6)
+        hint = f" Names like it: {', '.join(map(repr, like))}." if like else ""
         raise ValueError(
-            "`weights` must be None, a name of keras_nonlocal.list_weights() "
-            f"({', '.join(map(repr, CHECKPOINTS))}), or an existing .weights.h5 or .keras file. "
-            f"Received: weights={str(weights)!r}."
+            "`weights` must be None, a name of keras_nonlocal.list_weights() such as "
+            "'camera_motion' or 'nl_i3d_r50_8x8.kinetics400_vnl', or an existing .weights.h5 or "
+            f".keras file. Received: weights={str(weights)!r}.{hint}"
         )

@@ -6,7 +6,8 @@ import keras_nonlocal as knl
 from keras_nonlocal.checkpoints import zoo
 from tests.subjects import example
 
-CHECKPOINTS = {checkpoint.name: checkpoint for checkpoint in knl.list_weights()}
+# Those that ship; the others are fetched, and tested in tests/checkpoints.
+CHECKPOINTS = {record.name: record for record in knl.list_weights() if record.url is None}
 every_checkpoint = pytest.mark.parametrize("checkpoint", CHECKPOINTS.values(), ids=CHECKPOINTS)
 
 
@@ -42,6 +43,15 @@ def test_features_are_those_of_the_whole_network(checkpoint):
     x = example(trained.input_shape[1:], batch=1)
     inside = keras.Model(trained.input, trained.get_layer("res5_0_out").output)
     np.testing.assert_array_equal(features(x), inside(x))
+
+
+@every_checkpoint
+def test_models_remember_their_record(checkpoint):
+    model = build(checkpoint)
+    assert (model.source, model.clip) == (checkpoint.source, checkpoint.clip)
+    assert model.class_names == checkpoint.class_names
+    features = build(checkpoint, include_top=False)
+    assert (features.source, features.class_names) == (checkpoint.source, None)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,154 @@
+"""Published files: downloaded, checked, converted once, and kept below Keras' home folder.
+
+Whatever is written, is written in a folder of its own beside and then renamed: nobody sees half
+a file, and processes that start at once do not meet.
+"""
+
+import functools
+import hashlib
+import logging
+import os
+import pathlib
+import tempfile
+import urllib.error
+import warnings
+
+import keras
+
+from keras_nonlocal.checkpoints.errors import CheckpointError
+
+_LOGGER = logging.getLogger("keras_nonlocal")
+
+
+def folder():
+    """Gives the folder that published files and their converted forms are kept in."""
+    home = os.environ.get("KERAS_HOME")
+    if not home:  # Then Keras looks here.
+        user = os.path.expanduser("~")
+        home = os.path.join(user if os.access(user, os.W_OK) else "/tmp", ".keras")
+    return pathlib.Path(home).expanduser() / "models" / "keras_nonlocal"
+
+
+def load_published(model, checkpoint, build):
+    """Fills a network with published weights, which are fetched and converted the first time.
+
+    Args:
+        model: the network, as `build` gives it.
+        checkpoint: record of the weights.
+        build: function without arguments that makes the network anew.
+
+    Raises:
+        CheckpointError: if the weights cannot be had; it says what to do by hand.
+    """
+    _tell_licence(checkpoint.name, checkpoint.licence)
+    converted = folder() / f"{checkpoint.name}.weights.h5"
+    if converted.is_file():
+        try:
+            _load_whole(model, converted)
+            return
+        except (OSError, ValueError, KeyError, UserWarning) as fault:
+            _LOGGER.warning("%s is damaged (%s) and made again.", converted, fault)
+    original = _find_original(checkpoint)
+    _convert(checkpoint, original, build, converted)
+    model.load_weights(converted)
+
+
+def _load_whole(model, path):
+    with warnings.catch_warnings():
+        # Of layers that a file lacks, Keras says no more than this.
+        warnings.simplefilter("error", UserWarning)
+        model.load_weights(path)
+
+
+@functools.cache
+def _tell_licence(name, licence):
+    """Says once what a licence forbids."""
+    if "-NC-" in licence:
+        _LOGGER.warning(
+            "The weights %s are under the licence %s, which forbids commercial use.", name, licence
+        )
+
+
+def _find_original(checkpoint):
+    """Gives the path of the published file, downloaded unless it is there already."""
+    path = folder() / checkpoint.file
+    mirror = os.environ.get("KERAS_NONLOCAL_MIRROR")
+    url = f"{mirror.rstrip('/')}/{checkpoint.path}" if mirror else checkpoint.url
+    if path.is_file():
+        try:
+            _check_content(path, checkpoint)
+        except CheckpointError as fault:
+            raise CheckpointError(
+                f"{path}, kept for weights={checkpoint.name!r}, is not the published file: {fault} "
+                f"Delete it, or put {checkpoint.url} in its place."
+            ) from fault
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=path.parent) as beside:
+            got = keras.utils.get_file(path.name, url, cache_dir=beside, cache_subdir="")
+            _check_content(got, checkpoint)
+            os.replace(got, path)
+    except Exception as fault:  # get_file raises bare ones.
+        if isinstance(fault.__context__, urllib.error.HTTPError):
+            fault.__context__.close()  # The server's answer, which it leaves open.
+        raise CheckpointError(
+            f"The file of weights={checkpoint.name!r} could not be fetched from {url}: {fault} "
+            f"Nothing was kept. Download {checkpoint.url} by hand and put it at {path}: "
+            "it is used from there."
+        ) from fault
+    return path
+
+
+def _check_content(path, checkpoint):
+    with open(path, "rb") as file:
+        start = file.read(512)
+        digest = hashlib.new(checkpoint.checksum[0], start) if checkpoint.checksum else None
+        while digest and (block := file.read(2**20)):
+            digest.update(block)
+    if not start:
+        raise CheckpointError("It is empty.")
+    # Portals and error pages come with status 200, too.
+    if start.lstrip().startswith(b"<"):
+        raise CheckpointError(f"It is a web page, not weights; it begins with {start[:40]!r}.")
+    if digest and not digest.hexdigest().startswith(checkpoint.checksum[1]):
+        algorithm, beginning = checkpoint.checksum
+        raise CheckpointError(
+            f"Its {algorithm} begins with {digest.hexdigest()[: len(beginning)]}, "
+            f"where the publisher's begins with {beginning}."
+        )
+
+
+def _convert(checkpoint, original, build, converted):
+    """Writes the weights of a published file as Keras writes its own."""
+    from keras_nonlocal.checkpoints import assignment
+
+    network = _build_in_float32(build)
+    try:
+        assignment.load_into(network, original, checkpoint.source)
+    except CheckpointError as fault:
+        raise CheckpointError(
+            f"{original} does not give weights={checkpoint.name!r}: {fault} If the file may be "
+            f"damaged, delete it, and load again or put {checkpoint.url} in its place."
+        ) from fault
+    try:
+        with tempfile.TemporaryDirectory(prefix=".convert-", dir=converted.parent) as beside:
+            written = pathlib.Path(beside) / converted.name
+            network.save_weights(written)
+            os.replace(written, converted)
+    except (OSError, RuntimeError) as fault:
+        raise CheckpointError(
+            f"weights={checkpoint.name!r}, converted from {original}, could not be kept at "
+            f"{converted}: {fault} Make room there, or let the environment variable KERAS_HOME "
+            f"name another folder and put {checkpoint.url} into its models/keras_nonlocal."
+        ) from fault
+
+
+def _build_in_float32(build):
+    """Builds a network whose variables do not round, whatever the policy of the moment."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        return build()
+    finally:
+        keras.config.set_dtype_policy(policy)

@@ -1,0 +1,392 @@
+"""Published files over a real server on this machine: what arrives, what does not, what stays."""
+
+import dataclasses
+import errno
+import hashlib
+import http.server
+import io
+import logging
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import threading
+import types
+
+import keras
+import numpy as np
+import pytest
+
+import keras_nonlocal as knl
+from keras_nonlocal.checkpoints import assignment, fetching, zoo
+from keras_nonlocal.checkpoints.errors import CheckpointError
+from keras_nonlocal.checkpoints.record import Checkpoint
+
+ROOT = pathlib.Path(__file__).parents[2]
+NAME = "tiny.test"
+SIZES = {"depth": (1, 1, 1, 1), "width": 4, "input_shape": (8, 32, 32, 3), "classes": 5}
+
+
+def fill(model, seed=7):
+    """Gives every variable values of its own."""
+    random = np.random.default_rng(seed)
+    for variable in model.weights:
+        variable.assign(np.abs(random.normal(size=variable.shape)) + 0.1)
+    return model
+
+
+def file_of(model):
+    """A file of the kind that the stand-in for the reader of published files takes."""
+    content = io.BytesIO()
+    np.savez(content, **{v.path: keras.ops.convert_to_numpy(v) for v in model.weights})
+    return content.getvalue()
+
+
+def read_stand_in(model, path, source):
+    assert source == "pyslowfast"
+    try:
+        arrays = dict(np.load(path))
+    except ValueError as fault:
+        raise CheckpointError(f"{path} is broken.") from fault
+    for variable in model.weights:
+        variable.assign(arrays[variable.path])
+
+
+@pytest.fixture(scope="module")
+def content():
+    return file_of(fill(knl.I3D(source="pyslowfast", **SIZES)))
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty home of Keras; nothing may reach the world beyond this machine."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(assignment, "load_into", read_stand_in)
+    fetching._tell_licence.cache_clear()
+    return tmp_path / "keras" / "models" / "keras_nonlocal"
+
+
+@pytest.fixture
+def server(home, monkeypatch):
+    """Serves what `answers` holds by path, and keeps the paths that were asked for."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            httpd.asked.append(self.path)
+            status, body, length = httpd.answers.get(self.path, (404, b"no such file", None))
+            httpd.before_answer()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body) if length is None else length))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    httpd.answers, httpd.asked, httpd.before_answer = {}, [], lambda: None
+    httpd.daemon_threads = True
+    threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01}).start()
+    monkeypatch.setenv("KERAS_NONLOCAL_MIRROR", f"http://127.0.0.1:{httpd.server_port}/mirror")
+    yield httpd
+    httpd.shutdown()
+    httpd.server_close()
+
+
+def record_of(digest):
+    return Checkpoint(
+        name=NAME,
+        builder="I3D",
+        arguments=types.MappingProxyType({**SIZES, "source": "pyslowfast"}),
+        path="i3d/tiny.npz",
+        base_url="http://publisher.invalid/models/",
+        checksum=("sha256", digest[:8]),
+        source="pyslowfast",
+        clip="8x8",
+        crop=32,
+        short_side=36,
+        classes=5,
+        class_names=("one", "two", "three", "four", "five"),
+        licence="Apache-2.0",
+        top1=None,
+        top5=None,
+        test="",
+    )
+
+
+@pytest.fixture
+def record(content, monkeypatch):
+    checkpoint = record_of(hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(zoo.CHECKPOINTS, NAME, checkpoint)
+    return checkpoint
+
+
+def serve(server, body, status=200, length=None):
+    server.answers["/mirror/i3d/tiny.npz"] = (status, body, length)
+
+
+def is_loaded(model):
+    expected = fill(knl.I3D(source="pyslowfast", **SIZES)).get_weights()
+    return all(map(np.array_equal, model.get_weights(), expected))
+
+
+def files_below(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+KEPT = ["tiny.npz", "tiny.test.weights.h5"]
+
+
+def test_weights_are_fetched_converted_and_kept(server, record, content, home):
+    serve(server, content)
+    assert is_loaded(knl.I3D(weights=NAME))
+    assert files_below(home) == KEPT
+    assert (home / "tiny.npz").read_bytes() == content
+
+
+def test_the_second_start_neither_asks_nor_reads_the_original(server, record, content, home):
+    serve(server, content)
+    knl.I3D(weights=NAME)
+    (home / "tiny.npz").unlink()
+    assert is_loaded(knl.I3D(weights=NAME))
+    assert len(server.asked) == 1
+
+
+def test_the_second_start_needs_no_torch(server, record, content, monkeypatch):
+    serve(server, content)
+    knl.I3D(weights=NAME)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(assignment, "load_into", None)
+    assert is_loaded(knl.I3D(weights=NAME))
+
+
+def test_a_file_put_by_hand_is_used(server, record, content, home):
+    home.mkdir(parents=True)
+    (home / "tiny.npz").write_bytes(content)
+    assert is_loaded(knl.I3D(weights=NAME))
+    assert server.asked == []
+
+
+def test_without_a_mirror_the_publisher_is_asked(home, record, content, monkeypatch):
+    asked = []
+
+    def get_file(name, url, cache_dir, cache_subdir):
+        asked.append(url)
+        pathlib.Path(cache_dir, name).write_bytes(content)
+        return pathlib.Path(cache_dir, name)
+
+    monkeypatch.delenv("KERAS_NONLOCAL_MIRROR", raising=False)
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
+    assert is_loaded(knl.I3D(weights=NAME))
+    assert asked == ["http://publisher.invalid/models/i3d/tiny.npz"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variable", ["KERAS_HOME", "HOME"])
+def test_the_folder_is_where_keras_keeps_its_models(tmp_path, variable):
+    """Keras looks for its home when it is imported, so a process of its own asks it."""
+    (tmp_path / "file").write_text("")
+    program = f"""
+import keras, pathlib
+from keras_nonlocal.checkpoints import fetching
+path = keras.utils.get_file("file", {(tmp_path / "file").as_uri()!r}, cache_subdir="models")
+assert fetching.folder() == pathlib.Path(path).parent / "keras_nonlocal"
+assert str(fetching.folder()).startswith({str(tmp_path)!r})
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "KERAS_HOME"}
+    environment |= {variable: str(tmp_path), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+
+
+@pytest.fixture
+def closed_port(home, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("KERAS_NONLOCAL_MIRROR", f"http://127.0.0.1:{port}/mirror")
+
+
+def check_failure(home, words, kept=()):
+    with pytest.raises(CheckpointError, match=words) as caught:
+        knl.I3D(weights=NAME)
+    message = str(caught.value)
+    assert "http://publisher.invalid/models/i3d/tiny.npz" in message
+    assert str(home / "tiny.npz") in message
+    assert files_below(home) == list(kept)
+
+
+def test_no_network_is_told(closed_port, record, home):
+    check_failure(home, "could not be fetched from http://127.0.0.1.*refused.*by hand and put it")
+
+
+PAGE = b"\n<!DOCTYPE html><html>Sign in to the hotel's network</html>"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"status": 404, "body": b"gone"}, "404"),
+        ({"status": 503, "body": b"later"}, "503"),
+        ({"body": b"half", "length": 4000}, "got only 4 out of 4000"),
+        ({"body": b"something else"}, "Its sha256 begins with .{8}, where the publisher's begins"),
+        ({"body": PAGE}, "It is a web page"),
+        ({"body": b""}, "It is empty"),
+    ],
+    ids=["404", "503", "cut connection", "wrong checksum", "web page", "empty"],
+)
+def test_what_does_not_arrive_is_told_and_leaves_nothing(server, record, home, answer, words):
+    serve(server, **answer)
+    check_failure(home, f"could not be fetched from http://127.*{words}.*Download http")
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(home, record, monkeypatch):
+    def get_file(name, url, cache_dir, cache_subdir):
+        pathlib.Path(cache_dir, name).write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
+    check_failure(home, "could not be fetched.*No space left on device")
+
+
+def test_a_disk_that_fills_up_in_the_conversion_is_told(server, record, content, home, monkeypatch):
+    def save_weights(model, path):
+        pathlib.Path(path).write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    serve(server, content)
+    monkeypatch.setattr(keras.Model, "save_weights", save_weights)
+    check_failure(home, "could not be kept at.*No space left.*KERAS_HOME", kept=["tiny.npz"])
+
+
+def test_a_folder_that_cannot_be_made_is_told(server, record, content, home):
+    serve(server, content)
+    home.parents[1].write_text("a file where the home should be")
+    with pytest.raises(CheckpointError, match="could not be fetched.*put it at"):
+        knl.I3D(weights=NAME)
+
+
+def test_an_interrupted_download_leaves_nothing(home, record, monkeypatch):
+    def get_file(name, url, cache_dir, cache_subdir):
+        pathlib.Path(cache_dir, name).write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
+    with pytest.raises(KeyboardInterrupt):
+        knl.I3D(weights=NAME)
+    assert files_below(home) == []
+
+
+def test_a_file_that_does_not_fit_is_told_and_stays_for_a_look(server, record, home, monkeypatch):
+    record = dataclasses.replace(record, checksum=None)
+    monkeypatch.setitem(zoo.CHECKPOINTS, NAME, record)
+    serve(server, b"no archive")
+    check_failure(home, "does not give weights='tiny.test'.*is broken", kept=["tiny.npz"])
+
+
+def test_a_wrong_file_put_by_hand_is_told_and_stays(server, record, home):
+    home.mkdir(parents=True)
+    (home / "tiny.npz").write_bytes(b"an older release")
+    check_failure(home, "is not the published file: Its sha256.*Delete it", kept=["tiny.npz"])
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "no HDF5", "other network"])
+def test_a_damaged_conversion_is_made_again(server, record, content, home, caplog, damage):
+    serve(server, content)
+    knl.I3D(weights=NAME)
+    converted = home / "tiny.test.weights.h5"
+    if damage == "other network":
+        knl.C2D(depth=(1, 1, 1, 1), width=8, input_shape=(8, 32, 32, 3)).save_weights(converted)
+    else:
+        whole = converted.read_bytes()
+        converted.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"nonsense")
+    with caplog.at_level(logging.WARNING, "keras_nonlocal"):
+        assert is_loaded(knl.I3D(weights=NAME))
+    assert "is damaged" in caplog.text and "made again" in caplog.text
+    caplog.clear()
+    assert is_loaded(knl.I3D(weights=NAME))
+    assert caplog.text == ""
+    assert files_below(home) == KEPT
+
+
+def test_what_is_kept_is_not_rounded_by_the_policy_of_the_moment(server, record, content):
+    serve(server, content)
+    keras.config.set_dtype_policy("bfloat16")
+    assert keras.backend.standardize_dtype(knl.I3D(weights=NAME).weights[0].dtype) == "bfloat16"
+    assert keras.config.dtype_policy().name == "bfloat16"
+    keras.config.set_dtype_policy("float32")
+    assert is_loaded(knl.I3D(weights=NAME))
+
+
+def test_changes_of_the_network_keep_the_weights(server, record, content):
+    serve(server, content)
+    model = knl.I3D(weights=NAME, classes=3, input_shape=(8, 64, 64, 3))
+    trained = knl.I3D(weights=NAME)
+    assert model.output_shape == (None, 3)
+    for layer in model.layers:
+        if layer.name != "predictions":
+            theirs = trained.get_layer(layer.name).get_weights()
+            assert all(map(np.array_equal, layer.get_weights(), theirs))
+
+
+def test_models_remember_their_record(server, record, content):
+    serve(server, content)
+    model = knl.I3D(weights=NAME)
+    assert (model.source, model.clip) == ("pyslowfast", "8x8")
+    assert model.decode_predictions(np.eye(5)[1:2], top=1) == [[("two", 1.0)]]
+    assert knl.I3D(weights=NAME, classes=3).class_names is None
+
+
+def test_a_licence_that_forbids_commercial_use_is_told_once(
+    server, record, content, caplog, monkeypatch
+):
+    serve(server, content)
+    free, bound = record, dataclasses.replace(record, licence="CC-BY-NC-4.0")
+    for checkpoint, times in ((free, 0), (bound, 1), (bound, 0)):
+        caplog.clear()
+        monkeypatch.setitem(zoo.CHECKPOINTS, NAME, checkpoint)
+        with caplog.at_level(logging.WARNING, "keras_nonlocal"):
+            knl.I3D(weights=NAME)
+        assert caplog.text.count("CC-BY-NC-4.0, which forbids commercial use") == times
+
+
+def test_downloads_at_once_do_not_meet(server, record, content, home):
+    """The server answers none before both have asked."""
+    serve(server, content)
+    server.before_answer = threading.Barrier(2, timeout=30).wait
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(fetching._find_original(record)))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [home / "tiny.npz"] * 2
+    assert files_below(home) == ["tiny.npz"]
+    assert (home / "tiny.npz").read_bytes() == content
+
+
+PROGRAM = """
+import sys
+import keras_nonlocal as knl
+from keras_nonlocal.checkpoints import assignment, zoo
+from tests.checkpoints import test_fetching as tests
+assignment.load_into = tests.read_stand_in
+zoo.CHECKPOINTS[tests.NAME] = tests.record_of(sys.argv[1])
+assert tests.is_loaded(knl.I3D(weights=tests.NAME))
+"""
+
+
+def test_processes_at_once_do_not_meet(server, record, content, home):
+    """As from a shell and a notebook; each goes the whole way."""
+    serve(server, content)
+    server.before_answer = threading.Barrier(2, timeout=120).wait
+    command = [sys.executable, "-c", PROGRAM, hashlib.sha256(content).hexdigest()]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    processes = [subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(2)]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    assert files_below(home) == KEPT
