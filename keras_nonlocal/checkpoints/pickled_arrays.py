@@ -6,14 +6,16 @@ import reprlib
 
 import numpy as np
 
-from keras_nonlocal.checkpoints.unpickling import (
+from keras_nonlocal.checkpoints.inert import (
     Inert,
-    Machine,
+    Symbol,
     Text,
     damage,
     ordered_dict,
+    plain,
     refusal,
 )
+from keras_nonlocal.checkpoints.unpickling import Machine
 
 _NUMBER = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16)")
 # Of NumPy 1 as of NumPy 2; more no array has.
@@ -23,7 +25,7 @@ _MAX_DIMENSIONS = 32
 def read_pickle(data):
     """Gives what a pickle holds, its arrays as views of `data` wherever their bytes lie there."""
     machine = Machine(data, _STAND_INS)
-    return machine.plain(machine.run())
+    return plain(machine, machine.run())
 
 
 class _DType(Inert):
@@ -38,7 +40,7 @@ class _DType(Inert):
                     raise damage(f"has the byte order {order[:9]!r}")
                 self.dtype = self.dtype.newbyteorder(order)
             case _:
-                raise refusal("holds an array of records, not of numbers")
+                raise refusal("holds an array of records instead of numbers")
 
     def finish(self):
         return self.dtype
@@ -70,7 +72,10 @@ def _array(machine, shape, dtype, order, content):
         and all(isinstance(length, int) and 0 <= length < 1 << 63 for length in shape)
     ):
         raise damage("has an array whose shape is no tuple of lengths")
-    content = machine.raw(content)
+    if isinstance(content, Text):
+        content = content.raw(machine)
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise damage("has an array without bytes")
     needed = math.prod(shape) * dtype.dtype.itemsize
     if needed != len(content):
         raise damage(
@@ -79,14 +84,15 @@ def _array(machine, shape, dtype, order, content):
         )
     machine.spend("bytes of arrays", needed, len(machine.data))
     try:
-        return np.ndarray(shape, dtype.dtype, content, order=order)
+        array = np.ndarray(shape, dtype.dtype, content, order=order)
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     except ValueError as error:
         raise damage(f"has an array that NumPy refuses ({error})") from None
 
 
 def _reconstruct(machine, arguments):
     match arguments:
-        case (Inert(name="numpy.ndarray"), _, _):
+        case (Symbol(name="numpy.ndarray"), _, _):
             return _Array()
     raise refusal("makes an array of a class other than numpy.ndarray")
 
@@ -95,9 +101,9 @@ def _dtype(machine, arguments):
     match arguments:
         case (Text() as code, *_):
             code = machine.text(code)
-            if isinstance(code, str) and _NUMBER.fullmatch(code):
+            if _NUMBER.fullmatch(code):
                 return _DType(np.dtype(code))
-            raise refusal(f"holds an array of dtype {reprlib.repr(code)}, not of numbers,")
+            raise refusal(f"holds an array of dtype {reprlib.repr(code)} instead of numbers")
     raise damage("has a dtype that is not named")
 
 
@@ -117,8 +123,8 @@ def _from_buffer(machine, arguments):
 
 def _encode(machine, arguments):
     match arguments:
-        case (text, Text() as encoding) if machine.text(encoding) == "latin1":
-            return machine.raw(text)
+        case (Text() as text, Text() as encoding) if machine.text(encoding) == "latin1":
+            return text.raw(machine)
     raise refusal("encodes a text as something else than Latin-1")
 
 
