@@ -15,6 +15,7 @@ import warnings
 
 import keras
 
+from keras_nonlocal.checkpoints import assignment
 from keras_nonlocal.checkpoints.errors import CheckpointError
 
 _LOGGER = logging.getLogger("keras_nonlocal")
@@ -121,15 +122,13 @@ def _check_content(path, checkpoint):
 
 def _convert(checkpoint, original, build, converted):
     """Writes the weights of a published file as Keras writes its own."""
-    from keras_nonlocal.checkpoints import assignment
-
     network = _build_in_float32(build)
     try:
         assignment.load_into(network, original, checkpoint.source)
     except CheckpointError as fault:
         raise CheckpointError(
-            f"{original} does not give weights={checkpoint.name!r}: {fault} If the file may be "
-            f"damaged, delete it, and load again or put {checkpoint.url} in its place."
+            f"weights={checkpoint.name!r} cannot be made of their file. {fault}\nIf it may be "
+            f"damaged, delete {original}, and load again or put {checkpoint.url} in its place."
         ) from fault
     try:
         with tempfile.TemporaryDirectory(prefix=".convert-", dir=converted.parent) as beside:

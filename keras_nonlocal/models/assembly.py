@@ -4,7 +4,9 @@ import inspect
 
 import keras
 
-from keras_nonlocal.checkpoints import zoo
+from keras_nonlocal import preprocessing
+from keras_nonlocal.checkpoints import fetching, inflation, zoo
+from keras_nonlocal.layers import Conv3D
 from keras_nonlocal.models import architecture as facts
 from keras_nonlocal.models import video_resnet
 
@@ -15,9 +17,11 @@ def build_network(builder, arguments, **fixed):
     weights = arguments.pop("weights")
     if weights in zoo.CHECKPOINTS:
         return _build_from_zoo(builder, zoo.CHECKPOINTS[weights], arguments, fixed)
+    if weights == "imagenet":
+        return inflation.inflate_imagenet(build_graph, {"kind": builder.__name__, **arguments})
     if weights is not None:
         zoo.check_weights_path(weights)
-    model = _build_graph(builder.__name__, **arguments)
+    model = build_graph(builder.__name__, **arguments)
     if weights is not None:
         model.load_weights(weights)
     return model
@@ -30,6 +34,11 @@ _FREE += ("dropout",)
 
 def _build_from_zoo(builder, checkpoint, arguments, fixed):
     """Builds a checkpoint's network, changed where `arguments` say so, with its weights."""
+    if checkpoint.builder is None:
+        raise ValueError(
+            f"`weights={checkpoint.name!r}` are {checkpoint.note}. Received them in "
+            f"{builder.__name__}. Download {checkpoint.url}."
+        )
     if builder.__name__ != checkpoint.builder:
         raise ValueError(
             f"`weights={checkpoint.name!r}` are of a {checkpoint.builder}. Received them in "
@@ -46,39 +55,63 @@ def _build_from_zoo(builder, checkpoint, arguments, fixed):
                 f"Received: {key}={given[key]!r}. Leave it out, or build with weights=None."
             )
     del published["weights"]
-    reference = _build_graph(builder.__name__, **{**published, **fixed})
-    reference.load_weights(zoo.locate(checkpoint))
+
+    def build(**changes):
+        return build_graph(builder.__name__, **{**published, **fixed, **changes}, blank=True)
+
+    def remember(network):
+        same = network.output_shape == reference.output_shape
+        names = checkpoint.class_names if same else ()
+        return preprocessing.remember(network, checkpoint.source, checkpoint.clip, names or None)
+
+    reference = build()
+    if checkpoint.url is None:
+        reference.load_weights(zoo.locate(checkpoint))
+    else:
+        fetching.load_published(reference, checkpoint, build)
     if not given:
-        return reference
-    model = _build_graph(builder.__name__, **{**published, **fixed, **given})
+        return remember(reference)
+    model = build(**given)
     for layer in model.layers:
         if layer.name == "predictions" and model.output_shape != reference.output_shape:
             continue  # A classifier for other classes starts anew.
         if layer.weights:
             layer.set_weights(reference.get_layer(layer.name).get_weights())
-    return model
+    return remember(model)
 
 
-def _build_graph(
+def build_graph(
     kind,
     depth,
     clip,
     input_shape,
     classes,
-    include_top,
-    pooling,
     classifier_activation,
     source,
     width,
-    name,
     inflation,
     inflated,
     non_local,
     mode,
     pool2,
     frozen_norm,
-    dropout,
+    include_top=True,
+    pooling=None,
+    name=None,
+    dropout=0.5,
+    blank=False,
 ):
+    """Builds the network that the arguments of all builders together describe.
+
+    Args:
+        kind: name of the builder.
+        blank: whether the convolutions' kernels will be set at once, so that random values need
+            not be drawn: on JAX that takes most of the time.
+        The others: see the builders; `inflation=None` and `non_local=()` for networks without.
+
+    Returns:
+        A functional `keras.Model`.
+    """
     if pooling not in (None, "avg", "max"):
         raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: pooling={pooling!r}.")
     for key, value in (("classes", classes), ("width", width)):
@@ -95,6 +128,7 @@ def _build_graph(
         mode=mode,
         pool2=pool2,
         frozen_norm=frozen_norm,
+        kernel_initializer="zeros" if blank else "he_normal",
     )
     inputs = keras.Input(_check_input_shape(input_shape, clip, architecture), name="clip")
     x = video_resnet.build_backbone(architecture, inputs)
@@ -104,7 +138,11 @@ def _build_graph(
         x = keras.layers.GlobalAveragePooling3D(name="avg_pool")(x)
     elif pooling == "max":
         x = keras.layers.GlobalMaxPooling3D(name="max_pool")(x)
-    return keras.Model(inputs, x, name=name or kind.lower())
+    model = keras.Model(inputs, x, name=name or kind.lower())
+    for layer in model.layers if blank else ():
+        if isinstance(layer, Conv3D):
+            layer.kernel_initializer = keras.initializers.get("he_normal")  # for clones of it
+    return preprocessing.remember(model, source, clip)
 
 
 def _check_input_shape(input_shape, clip, architecture):

@@ -4,7 +4,6 @@ import dataclasses
 import errno
 import hashlib
 import http.server
-import io
 import logging
 import os
 import pathlib
@@ -22,6 +21,7 @@ import keras_nonlocal as knl
 from keras_nonlocal.checkpoints import assignment, fetching, zoo
 from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.checkpoints.record import Checkpoint
+from keras_nonlocal.checkpoints.save import save_checkpoint
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAME = "tiny.test"
@@ -36,26 +36,11 @@ def fill(model, seed=7):
     return model
 
 
-def file_of(model):
-    """A file of the kind that the stand-in for the reader of published files takes."""
-    content = io.BytesIO()
-    np.savez(content, **{v.path: keras.ops.convert_to_numpy(v) for v in model.weights})
-    return content.getvalue()
-
-
-def read_stand_in(model, path, source):
-    assert source == "pyslowfast"
-    try:
-        arrays = dict(np.load(path))
-    except ValueError as fault:
-        raise CheckpointError(f"{path} is broken.") from fault
-    for variable in model.weights:
-        variable.assign(arrays[variable.path])
-
-
 @pytest.fixture(scope="module")
-def content():
-    return file_of(fill(knl.I3D(source="pyslowfast", **SIZES)))
+def content(tmp_path_factory):
+    path = tmp_path_factory.mktemp("published") / "tiny.pkl"
+    save_checkpoint(fill(knl.I3D(source="pyslowfast", **SIZES)), path)
+    return path.read_bytes()
 
 
 @pytest.fixture
@@ -63,7 +48,6 @@ def home(tmp_path, monkeypatch):
     """An empty home of Keras; nothing may reach the world beyond this machine."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(assignment, "load_into", read_stand_in)
     fetching._tell_licence.cache_clear()
     return tmp_path / "keras" / "models" / "keras_nonlocal"
 
@@ -100,7 +84,7 @@ def record_of(digest):
         name=NAME,
         builder="I3D",
         arguments=types.MappingProxyType({**SIZES, "source": "pyslowfast"}),
-        path="i3d/tiny.npz",
+        path="i3d/tiny.pkl",
         base_url="http://publisher.invalid/models/",
         checksum=("sha256", digest[:8]),
         source="pyslowfast",
@@ -124,7 +108,7 @@ def record(content, monkeypatch):
 
 
 def serve(server, body, status=200, length=None):
-    server.answers["/mirror/i3d/tiny.npz"] = (status, body, length)
+    server.answers["/mirror/i3d/tiny.pkl"] = (status, body, length)
 
 
 def is_loaded(model):
@@ -136,20 +120,20 @@ def files_below(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-KEPT = ["tiny.npz", "tiny.test.weights.h5"]
+KEPT = ["tiny.pkl", "tiny.test.weights.h5"]
 
 
 def test_weights_are_fetched_converted_and_kept(server, record, content, home):
     serve(server, content)
     assert is_loaded(knl.I3D(weights=NAME))
     assert files_below(home) == KEPT
-    assert (home / "tiny.npz").read_bytes() == content
+    assert (home / "tiny.pkl").read_bytes() == content
 
 
 def test_the_second_start_neither_asks_nor_reads_the_original(server, record, content, home):
     serve(server, content)
     knl.I3D(weights=NAME)
-    (home / "tiny.npz").unlink()
+    (home / "tiny.pkl").unlink()
     assert is_loaded(knl.I3D(weights=NAME))
     assert len(server.asked) == 1
 
@@ -164,7 +148,7 @@ def test_the_second_start_needs_no_torch(server, record, content, monkeypatch):
 
 def test_a_file_put_by_hand_is_used(server, record, content, home):
     home.mkdir(parents=True)
-    (home / "tiny.npz").write_bytes(content)
+    (home / "tiny.pkl").write_bytes(content)
     assert is_loaded(knl.I3D(weights=NAME))
     assert server.asked == []
 
@@ -180,7 +164,7 @@ def test_without_a_mirror_the_publisher_is_asked(home, record, content, monkeypa
     monkeypatch.delenv("KERAS_NONLOCAL_MIRROR", raising=False)
     monkeypatch.setattr(keras.utils, "get_file", get_file)
     assert is_loaded(knl.I3D(weights=NAME))
-    assert asked == ["http://publisher.invalid/models/i3d/tiny.npz"]
+    assert asked == ["http://publisher.invalid/models/i3d/tiny.pkl"]
 
 
 @pytest.mark.slow
@@ -212,8 +196,8 @@ def check_failure(home, words, kept=()):
     with pytest.raises(CheckpointError, match=words) as caught:
         knl.I3D(weights=NAME)
     message = str(caught.value)
-    assert "http://publisher.invalid/models/i3d/tiny.npz" in message
-    assert str(home / "tiny.npz") in message
+    assert "http://publisher.invalid/models/i3d/tiny.pkl" in message
+    assert str(home / "tiny.pkl") in message
     assert files_below(home) == list(kept)
 
 
@@ -257,7 +241,7 @@ def test_a_disk_that_fills_up_in_the_conversion_is_told(server, record, content,
 
     serve(server, content)
     monkeypatch.setattr(keras.Model, "save_weights", save_weights)
-    check_failure(home, "could not be kept at.*No space left.*KERAS_HOME", kept=["tiny.npz"])
+    check_failure(home, "could not be kept at.*No space left.*KERAS_HOME", kept=["tiny.pkl"])
 
 
 def test_a_folder_that_cannot_be_made_is_told(server, record, content, home):
@@ -282,13 +266,15 @@ def test_a_file_that_does_not_fit_is_told_and_stays_for_a_look(server, record, h
     record = dataclasses.replace(record, checksum=None)
     monkeypatch.setitem(zoo.CHECKPOINTS, NAME, record)
     serve(server, b"no archive")
-    check_failure(home, "does not give weights='tiny.test'.*is broken", kept=["tiny.npz"])
+    check_failure(
+        home, "(?s)weights='tiny.test' cannot be made of.*damaged, delete", kept=["tiny.pkl"]
+    )
 
 
 def test_a_wrong_file_put_by_hand_is_told_and_stays(server, record, home):
     home.mkdir(parents=True)
-    (home / "tiny.npz").write_bytes(b"an older release")
-    check_failure(home, "is not the published file: Its sha256.*Delete it", kept=["tiny.npz"])
+    (home / "tiny.pkl").write_bytes(b"an older release")
+    check_failure(home, "is not the published file: Its sha256.*Delete it", kept=["tiny.pkl"])
     assert server.asked == []
 
 
@@ -365,17 +351,16 @@ def test_downloads_at_once_do_not_meet(server, record, content, home):
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [home / "tiny.npz"] * 2
-    assert files_below(home) == ["tiny.npz"]
-    assert (home / "tiny.npz").read_bytes() == content
+    assert found == [home / "tiny.pkl"] * 2
+    assert files_below(home) == ["tiny.pkl"]
+    assert (home / "tiny.pkl").read_bytes() == content
 
 
 PROGRAM = """
 import sys
 import keras_nonlocal as knl
-from keras_nonlocal.checkpoints import assignment, zoo
+from keras_nonlocal.checkpoints import zoo
 from tests.checkpoints import test_fetching as tests
-assignment.load_into = tests.read_stand_in
 zoo.CHECKPOINTS[tests.NAME] = tests.record_of(sys.argv[1])
 assert tests.is_loaded(knl.I3D(weights=tests.NAME))
 """
