@@ -49,18 +49,3 @@ def from_keras(address, array, flat=False):
     elif address.endswith("/w_f"):
         array = array.reshape(1, -1, 1, 1)
     return np.ascontiguousarray(array)
-
-
-def inflate(kernel, frames):
-    """Spreads a kernel of one frame over several: copied, and divided by their number.
-
-    A clip of one frame repeated gives what the frame gave, away from the clip's ends.
-
-    Args:
-        kernel: array `(1, height, width, in, out)`.
-        frames: frames that the kernel shall span.
-
-    Returns:
-        Array `(frames, height, width, in, out)`.
-    """
-    return np.repeat(kernel / np.float32(frames), frames, axis=0)
