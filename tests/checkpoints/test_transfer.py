@@ -1,0 +1,204 @@
+"""Networks that receive weights answer as those that gave them."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_nonlocal as knl
+from keras_nonlocal import preprocessing
+from keras_nonlocal.checkpoints.errors import CheckpointError
+from keras_nonlocal.checkpoints.transfer import transfer_weights
+
+SMALL = {"depth": (1, 2, 2, 2), "width": 8, "classes": 6, "classifier_activation": None}
+# Inflated kernels see beyond the clip's ends; these steps of the last map are far from them.
+LONG, INNER = 48, slice(9, 15)
+
+
+def build(builder, frames=8, trained=True, **arguments):
+    """A small network, with other values in each variable if `trained`."""
+    model = builder(**{**SMALL, "input_shape": (frames, 32, 32, 3), **arguments})
+    if trained:
+        for number, variable in enumerate(model.weights):
+            variable.assign(fill(variable.path, variable.shape, number))
+    return model
+
+
+def fill(path, shape, number):
+    random = np.random.default_rng([number, len(path)])
+    if path.endswith(("gamma", "moving_variance")):
+        return random.uniform(0.5, 1.5, shape)
+    scale = np.prod(shape[:-1]) ** -0.5 if len(shape) > 1 else 0.3
+    return random.normal(0, scale, shape)
+
+
+def clip(frames=8):
+    return np.random.default_rng(5).standard_normal((2, frames, 32, 32, 3)).astype("float32")
+
+
+def values_of(model):
+    return {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
+
+
+def close(actual, expected, tolerance=1e-6):
+    atol = tolerance * np.abs(expected).max()
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("frozen_norm", [False, True], ids=["norm", "affine"])
+@pytest.mark.parametrize(
+    ("baseline", "non_local"), [(knl.C2D, knl.NLC2D), (knl.I3D, knl.NLI3D)], ids=["c2d", "i3d"]
+)
+def test_new_blocks_leave_the_output_as_it_was(baseline, non_local, frozen_norm):
+    giver = build(baseline, frozen_norm=frozen_norm)
+    model = build(non_local, trained=False, frozen_norm=frozen_norm, non_local=[(3, 1), (4, 0)])
+    assert transfer_weights(model, giver) == ["res3_1_nonlocal", "res4_0_nonlocal"]
+    np.testing.assert_array_equal(model(clip()), giver(clip()))
+
+
+@pytest.mark.parametrize("mode", ["embedded_gaussian", "gaussian", "concatenation"])
+def test_more_blocks_keep_those_that_are_trained(mode):
+    giver = build(knl.NLI3D, non_local=1, mode=mode)
+    model = build(knl.NLI3D, trained=False, mode=mode)
+    kept = transfer_weights(model, giver)
+    assert kept == ["res3_0_nonlocal", "res3_1_nonlocal", "res4_1_nonlocal"]
+    np.testing.assert_array_equal(model(clip()), giver(clip()))
+
+
+@pytest.mark.parametrize("builder", [knl.I3D, knl.NLI3D], ids=["i3d", "nl_i3d"])
+def test_norms_turn_affine_and_back(builder):
+    giver = build(builder)
+    affine = build(builder, trained=False, frozen_norm=True)
+    again = build(builder, trained=False)
+    assert transfer_weights(affine, giver) == []
+    assert transfer_weights(again, affine) == []
+    close(affine(clip()), giver(clip()))
+    np.testing.assert_array_equal(affine(clip(), training=False), again(clip(), training=False))
+    for name in ("conv1_norm", "res5_1_c_norm"):  # They are copied, not folded.
+        trained = giver.get_layer(name).get_weights()
+        assert all(map(np.array_equal, affine.get_layer(name).get_weights(), trained))
+
+
+def test_affine_blocks_get_a_norm_that_changes_nothing():
+    giver = build(knl.NLI3D, frozen_norm=True)
+    model = build(knl.NLI3D, trained=False)
+    transfer_weights(model, giver)
+    close(model(clip()), giver(clip()))
+    norm = model.get_layer("res3_0_nonlocal").norm
+    x = np.random.default_rng(6).standard_normal((1, 2, 2, 2, 64)).astype("float32")
+    np.testing.assert_allclose(norm(x), x, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "frames"),
+    [
+        ({"clip": "32x4"}, 32),
+        ({"clip": "128x1"}, 128),
+        ({"clip": "32x2"}, 32),
+        ({"source": "gluoncv"}, 8),
+    ],
+    ids=["32x4", "128x1", "32x2", "gluoncv"],
+)
+def test_other_clips_take_the_weights_as_they_are(arguments, frames):
+    giver, model = build(knl.NLI3D), build(knl.NLI3D, frames, trained=False, **arguments)
+    assert transfer_weights(model, giver) == []
+    trained = values_of(giver)
+    assert all(np.array_equal(v, trained[address]) for address, v in values_of(model).items())
+    # The way to long clips and back to short ones loses nothing.
+    again = build(knl.NLI3D, trained=False)
+    transfer_weights(again, model)
+    np.testing.assert_array_equal(again(clip()), giver(clip()))
+
+
+def test_long_clips_of_the_authors_answer_as_their_network_does():
+    giver = build(knl.NLI3D, 32, clip="32x4")
+    model = build(knl.NLI3D, 32, trained=False, clip="32x4", frozen_norm=True)
+    transfer_weights(model, build(knl.NLI3D))
+    # `build` gives networks of the same variables the same values.
+    close(model(clip(32)), giver(clip(32)))
+
+
+@pytest.mark.parametrize("inflation", ["3x1x1", "3x3x3"])
+def test_c2d_is_inflated_into_i3d(inflation):
+    giver = build(knl.C2D, LONG, include_top=False)
+    model = build(knl.NLI3D, LONG, trained=False, include_top=False, inflation=inflation)
+    transfer_weights(model, giver)
+    still = np.repeat(clip(1), LONG, axis=1)
+    close(model(still)[:, INNER], np.asarray(giver(still))[:, INNER], 5e-6)
+
+
+def test_other_classes_start_the_classifier_anew():
+    giver, model = build(knl.I3D), build(knl.I3D, trained=False, classes=4)
+    before = values_of(model)
+    with pytest.warns(UserWarning, match="The classifier starts anew: i3d has none of 4 classes"):
+        assert transfer_weights(model, giver) == ["predictions"]
+    after, trained = values_of(model), values_of(giver)
+    for address, value in after.items():
+        source = before if address.startswith("predictions/") else trained
+        np.testing.assert_array_equal(value, source[address], err_msg=address)
+
+
+def test_headless_network_gives_all_but_the_classifier():
+    giver = build(knl.I3D, include_top=False)
+    model = build(knl.I3D, trained=False)
+    with pytest.warns(UserWarning, match="starts anew"):
+        assert transfer_weights(model, giver) == ["predictions"]
+    inside = keras.Model(model.input, model.get_layer("res5_1_out").output)
+    np.testing.assert_array_equal(inside(clip()), giver(clip()))
+
+
+def test_headless_network_takes_all_but_the_classifier():
+    giver = build(knl.I3D)
+    model = build(knl.I3D, trained=False, include_top=False)
+    assert transfer_weights(model, giver) == []
+    inside = keras.Model(giver.input, giver.get_layer("res5_1_out").output)
+    np.testing.assert_array_equal(model(clip()), inside(clip()))
+
+
+def test_pixel_range_and_class_names_go_with_the_weights():
+    giver = preprocessing.remember(build(knl.I3D), "mmaction2", "8x8", "abcdef")
+    model = preprocessing.remember(build(knl.NLI3D, clip="32x4"), "pyslowfast", "32x4")
+    transfer_weights(model, giver)
+    assert (model.source, model.clip) == ("mmaction2", "32x4")
+    assert model.class_names == tuple("abcdef")
+
+
+def test_class_names_stay_with_a_classifier_that_starts_anew():
+    giver = preprocessing.remember(build(knl.I3D), "mmaction2", "8x8", "abcdef")
+    model = preprocessing.remember(build(knl.I3D, classes=2), "mmaction2", "8x8", "xy")
+    with pytest.warns(UserWarning, match="starts anew"):
+        transfer_weights(model, giver)
+    assert model.class_names == ("x", "y")
+
+
+@pytest.mark.parametrize(
+    ("model", "giver", "words"),
+    [
+        ((knl.C2D, {}), (knl.I3D, {}), r"conv1_conv/kernel \(5, .* against \(1, "),
+        ((knl.I3D, {}), (knl.NLI3D, {}), "48 .*: res3_0_nonlocal/theta/kernel"),
+        ((knl.I3D, {"width": 4}), (knl.I3D, {}), r"predictions/kernel \(256, 6\) against \(128, 6"),
+        ((knl.I3D, {"depth": (1, 3, 2, 2)}), (knl.I3D, {}), "15 only in the model: res3_2_a_conv"),
+        ((knl.NLI3D, {}), (knl.NLI3D, {"mode": "gaussian"}), "model: res3_0_nonlocal/theta/kernel"),
+        (
+            (knl.I3D, {}),
+            (knl.I3D, {"source": "keras-applications"}),
+            "Received: res3_0_a_conv in i3d, res3_0_b_conv in i3d",
+        ),
+    ],
+    ids=["flattened", "blocks_lost", "width", "depth", "mode", "stride"],
+)
+def test_other_differences_are_listed_and_nothing_changes(model, giver, words):
+    giver = build(giver[0], **giver[1])
+    model = build(model[0], trained=False, **model[1])
+    before = values_of(model)
+    with pytest.raises(CheckpointError, match=words):
+        transfer_weights(model, giver)
+    assert all(np.array_equal(v, before[address]) for address, v in values_of(model).items())
+
+
+@pytest.mark.parametrize("argument", ["model", "from_model"])
+def test_other_models_are_refused(argument):
+    inputs = keras.Input((8, 8, 3))
+    other = keras.Model(inputs, keras.layers.Conv2D(4, 3)(inputs))
+    networks = {"model": build(knl.C2D), "from_model": build(knl.C2D), argument: other}
+    with pytest.raises(ValueError, match=f"`{argument}` must be a network of C2D, I3D"):
+        transfer_weights(**networks)
