@@ -84,7 +84,7 @@ def _repeating(function, arguments, count=50_000):
 
 
 def _repeated(use, close):
-    """One call of _codecs.encode on a megabyte, whose result is used many times."""
+    """A megabyte from one call of _codecs.encode, used many times; `use` begins by getting it."""
     call = b"c_codecs\nencode\n" + _MEGABYTE + b"X\6\0\0\0latin1\x86Rq\0"
     return _valued(b"(", call, use[2:], use * 50_000, close)
 
@@ -246,7 +246,7 @@ def _torch_entry(field, *numbers):
 
 
 def _torch_bomb(canary):
-    """A quarter of a gigabyte of zeros, packed a thousand times smaller."""
+    """64 megabytes of zeros, packed a thousand times smaller."""
     stream = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(weight_files.torch_saved())) as old,
@@ -255,7 +255,7 @@ def _torch_bomb(canary):
         for name in old.namelist():
             with new.open(name, "w") as record:
                 record.write(old.read(name))
-                for _ in range(256 if name.endswith("/data/0") else 0):
+                for _ in range(64 if name.endswith("/data/0") else 0):
                     record.write(bytes(1 << 20))
     return stream.getvalue()
 
