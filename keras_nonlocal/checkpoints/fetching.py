@@ -11,9 +11,11 @@ import os
 import pathlib
 import tempfile
 import urllib.error
-import warnings
+import zipfile
 
 import keras
+import numpy as np
+from keras import ops
 
 from keras_nonlocal.checkpoints import assignment
 from keras_nonlocal.checkpoints.errors import CheckpointError
@@ -42,23 +44,16 @@ def load_published(model, checkpoint, build):
         CheckpointError: if the weights cannot be had; it says what to do by hand.
     """
     _tell_licence(checkpoint.name, checkpoint.licence)
-    converted = folder() / f"{checkpoint.name}.weights.h5"
+    converted = folder() / f"{checkpoint.name}.npz"
     if converted.is_file():
         try:
-            _load_whole(model, converted)
+            _assign(model, _read_converted(converted))
             return
-        except (OSError, ValueError, KeyError, UserWarning) as fault:
+        except CheckpointError as fault:
             _LOGGER.warning("%s is damaged (%s) and made again.", converted, fault)
-    original = _find_original(checkpoint)
-    _convert(checkpoint, original, build, converted)
-    model.load_weights(converted)
-
-
-def _load_whole(model, path):
-    with warnings.catch_warnings():
-        # Of layers that a file lacks, Keras says no more than this.
-        warnings.simplefilter("error", UserWarning)
-        model.load_weights(path)
+    arrays = _convert(checkpoint, _find_original(checkpoint), build)
+    _keep(arrays, checkpoint, converted)
+    _assign(model, arrays)
 
 
 @functools.cache
@@ -120,8 +115,8 @@ def _check_content(path, checkpoint):
         )
 
 
-def _convert(checkpoint, original, build, converted):
-    """Writes the weights of a published file as Keras writes its own."""
+def _convert(checkpoint, original, build):
+    """Gives the arrays of a published file by the paths of the variables that they fill."""
     network = _build_in_float32(build)
     try:
         assignment.load_into(network, original, checkpoint.source)
@@ -130,17 +125,45 @@ def _convert(checkpoint, original, build, converted):
             f"weights={checkpoint.name!r} cannot be made of their file. {fault}\nIf it may be "
             f"damaged, delete {original}, and load again or put {checkpoint.url} in its place."
         ) from fault
+    return {variable.path: ops.convert_to_numpy(variable) for variable in network.weights}
+
+
+def _keep(arrays, checkpoint, converted):
+    """Writes an archive of NumPy, which has checksums inside.
+
+    An HDF5 file has none, and where the disk is full h5py ends the whole process.
+    """
     try:
         with tempfile.TemporaryDirectory(prefix=".convert-", dir=converted.parent) as beside:
             written = pathlib.Path(beside) / converted.name
-            network.save_weights(written)
+            np.savez(written, **arrays)
             os.replace(written, converted)
-    except (OSError, RuntimeError) as fault:
+    except OSError as fault:
         raise CheckpointError(
-            f"weights={checkpoint.name!r}, converted from {original}, could not be kept at "
-            f"{converted}: {fault} Make room there, or let the environment variable KERAS_HOME "
-            f"name another folder and put {checkpoint.url} into its models/keras_nonlocal."
+            f"weights={checkpoint.name!r} could not be kept at {converted}: {fault}. Make room "
+            "there, or let the environment variable KERAS_HOME name another folder, and move "
+            f"{converted.with_name(checkpoint.file)} (of {checkpoint.url}) to its models/"
+            "keras_nonlocal."
         ) from fault
+
+
+def _read_converted(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {
+                name.removesuffix(".npy"): np.lib.format.read_array(archive.open(name))
+                for name in archive.namelist()
+            }
+    except Exception as fault:  # Damage shows in errors of many kinds.
+        raise CheckpointError(f"{type(fault).__name__}: {fault}") from fault
+
+
+def _assign(model, arrays):
+    shapes = {variable.path: tuple(variable.shape) for variable in model.weights}
+    if shapes != {path: array.shape for path, array in arrays.items()}:
+        raise CheckpointError("it is of another network")
+    for variable in model.weights:
+        variable.assign(arrays[variable.path])
 
 
 def _build_in_float32(build):

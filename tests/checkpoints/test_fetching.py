@@ -120,7 +120,7 @@ def files_below(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-KEPT = ["tiny.pkl", "tiny.test.weights.h5"]
+KEPT = ["tiny.pkl", "tiny.test.npz"]
 
 
 def test_weights_are_fetched_converted_and_kept(server, record, content, home):
@@ -235,12 +235,12 @@ def test_a_full_disk_is_told_and_leaves_nothing(home, record, monkeypatch):
 
 
 def test_a_disk_that_fills_up_in_the_conversion_is_told(server, record, content, home, monkeypatch):
-    def save_weights(model, path):
+    def savez(path, **arrays):
         pathlib.Path(path).write_bytes(b"half of it")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     serve(server, content)
-    monkeypatch.setattr(keras.Model, "save_weights", save_weights)
+    monkeypatch.setattr(np, "savez", savez)
     check_failure(home, "could not be kept at.*No space left.*KERAS_HOME", kept=["tiny.pkl"])
 
 
@@ -278,16 +278,24 @@ def test_a_wrong_file_put_by_hand_is_told_and_stays(server, record, home):
     assert server.asked == []
 
 
-@pytest.mark.parametrize("damage", ["cut", "no HDF5", "other network"])
-def test_a_damaged_conversion_is_made_again(server, record, content, home, caplog, damage):
+def damage(path, kind):
+    whole = path.read_bytes()
+    if kind == "cut":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif kind == "one bit":
+        middle = len(whole) // 2
+        path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    elif kind == "other network":
+        np.savez(path, **{"res2_0_a_conv/kernel": np.ones((1, 1, 1, 4, 4))})
+    else:
+        path.write_bytes(b"" if kind == "empty" else b"nonsense")
+
+
+@pytest.mark.parametrize("kind", ["cut", "one bit", "other network", "empty", "nonsense"])
+def test_a_damaged_conversion_is_made_again(server, record, content, home, caplog, kind):
     serve(server, content)
     knl.I3D(weights=NAME)
-    converted = home / "tiny.test.weights.h5"
-    if damage == "other network":
-        knl.C2D(depth=(1, 1, 1, 1), width=8, input_shape=(8, 32, 32, 3)).save_weights(converted)
-    else:
-        whole = converted.read_bytes()
-        converted.write_bytes(whole[: len(whole) // 2] if damage == "cut" else b"nonsense")
+    damage(home / "tiny.test.npz", kind)
     with caplog.at_level(logging.WARNING, "keras_nonlocal"):
         assert is_loaded(knl.I3D(weights=NAME))
     assert "is damaged" in caplog.text and "made again" in caplog.text
