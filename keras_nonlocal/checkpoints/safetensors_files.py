@@ -69,7 +69,9 @@ def _view(data, start, dtype, shape):
             f"it holds a tensor of dtype {dtype}, which NumPy does not have. Save it as float32."
         )
     array = np.ndarray(shape, _DTYPES[dtype], data, start)
-    if dtype == "BF16":
-        # The upper half of a float32.
-        return (array.astype("<u4") << 16).view("<f4")
-    return array
+    return widen(array) if dtype == "BF16" else array
+
+
+def widen(bits):
+    """Gives float32 for the bits of bfloat16, which are the upper half of it."""
+    return (bits.view("uint16").astype("uint32") << 16).view("float32")

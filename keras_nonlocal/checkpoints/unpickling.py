@@ -7,7 +7,6 @@ reading. Strings, which is where arrays keep their bytes, stay in the buffer unt
 """
 
 import pickletools
-import struct
 
 from keras_nonlocal.checkpoints.inert import (
     MAX_VALUES,
@@ -17,18 +16,14 @@ from keras_nonlocal.checkpoints.inert import (
     Text,
     damage,
     refusal,
-    to_bytes,
 )
+from keras_nonlocal.checkpoints.pickle_stack import Stack
 
-# The longest line that is a number, an index or a name.
-_MAX_LINE = 700
-# Far above the depth to which values may be nested.
-_MAX_MARKS = 1000
 # The longest number in bytes: more digits Python would not even print.
 _MAX_NUMBER = 255
 
 
-class Machine:
+class Machine(Stack):
     """Reads one pickle from a buffer.
 
     Args:
@@ -41,15 +36,9 @@ class Machine:
     """
 
     def __init__(self, data, stand_ins, persistent=None, position=0):
-        self.data = data
-        self.view = memoryview(data)
+        super().__init__(data, position)
         self.stand_ins = stand_ins
         self.persistent = persistent
-        self.position = position
-        self.stack = []
-        self.marks = []
-        self.memo = {}
-        self.spent = {}
 
     def run(self):
         """Gives what the pickle holds; `inert.plain` makes plain objects of it."""
@@ -60,214 +49,137 @@ class Machine:
             self.position = start + 1
             opcode = self.data[start]
             if opcode == ord("."):
-                return self._pop()
+                return self.pop()
             if opcode not in _OPERATIONS:
                 raise refusal(f"has the opcode {_name_of(opcode)} at byte {start}")
             method, argument = _OPERATIONS[opcode]
             method(self, argument)
         raise refusal(f"has more than {MAX_VALUES} opcodes")
 
-    def spend(self, what, amount, limit):
-        """Counts against a limit, so that references cannot multiply what a file holds."""
-        self.spent[what] = self.spent.get(what, 0) + amount
-        if self.spent[what] > limit:
-            raise refusal(f"holds more than {limit} {what}")
-
-    def text(self, value):
-        """Gives a string that the file must have at this place."""
-        value = value.read(self) if isinstance(value, Text) else None
-        if not isinstance(value, str):
-            raise damage("has something else where a string belongs")
-        return value
-
-    def set_item(self, target, key, value):
-        """Sets a dict's item, if the key is of a harmless kind."""
-        if isinstance(key, Text):
-            key = key.read(self)
-        elif isinstance(key, (bytearray, memoryview)):
-            key = to_bytes(self, key)
-        # The hash of nested tuples can take for ever, and huge integers can all share one.
-        if not isinstance(key, (str, bytes, int)) or isinstance(key, int) and abs(key) >> 63:
-            raise refusal("has a dict whose keys are neither strings nor common integers")
-        target[key] = value
-
-    def _take(self, count):
-        start, stop = self.position, self.position + count
-        if stop > len(self.data):
-            raise damage(f"needs {count} bytes at byte {start} of {len(self.data)}")
-        self.position = stop
-        return start, stop
-
-    def _unpack(self, code):
-        start, _ = self._take(struct.calcsize(code))
-        return struct.unpack_from(code, self.data, start)[0]
-
-    def _take_line(self, limit):
-        start = self.position
-        stop = self.data.find(b"\n", start, min(start + limit, len(self.data)))
-        if stop < 0:
-            raise damage(f"has a line at byte {start} that does not end where it should")
-        self.position = stop + 1
-        return start, stop
-
-    def _line(self):
-        start, stop = self._take_line(_MAX_LINE)
-        return bytes(self.view[start:stop]).decode("latin1")
-
-    def _index(self, code):
-        if code is not None:
-            return self._unpack(code)
-        line = self._line()
-        if not (line.isascii() and line.isdigit()):
-            raise damage(f"has {line[:40]!r} where an index belongs")
-        return int(line)
-
-    def _pop(self):
-        if not self.stack:
-            raise damage(f"takes from an empty stack before byte {self.position}")
-        return self.stack.pop()
-
-    def _pop_mark(self):
-        if not self.marks:
-            raise damage(f"looks for a mark that is not there before byte {self.position}")
-        items, self.stack = self.stack, self.marks.pop()
-        return items
-
-    def _top(self, kind):
-        if not self.stack or not isinstance(self.stack[-1], kind):
-            raise damage(f"lacks the {kind.__name__} to work on before byte {self.position}")
-        return self.stack[-1]
-
     # What the opcodes do; _OPERATIONS below says which does what, with what argument.
 
-    def _push(self, value):
-        self.stack.append(value)
-
     def _push_empty(self, kind):
-        self.stack.append(kind())
+        self.push(kind())
 
     def _push_number(self, code):
-        self.stack.append(self._unpack(code))
+        self.push(self.unpack(code))
 
     def _push_long(self, code):
-        count = self._unpack(code)
+        count = self.unpack(code)
         if not 0 <= count <= _MAX_NUMBER:
             raise refusal(f"has a number of {count} bytes before byte {self.position}")
-        start, stop = self._take(count)
-        self.stack.append(int.from_bytes(self.view[start:stop], "little", signed=True))
+        start, stop = self.take(count)
+        self.push(int.from_bytes(self.view[start:stop], "little", signed=True))
 
     def _push_number_line(self, kind):
-        line = self._line()
+        line = self.line()
         try:
-            self.stack.append(kind(line))
+            self.push(kind(line))
         except ValueError:
             raise damage(f"has {line[:40]!r} where a number belongs") from None
 
     def _push_string(self, argument):
         code, encoding = argument
-        count = self._unpack(code)
+        count = self.unpack(code)
         if count < 0:
             raise damage(f"has a string of {count} bytes before byte {self.position}")
-        self.stack.append(Text(*self._take(count), encoding))
+        self.push(Text(*self.take(count), encoding))
 
     def _push_string_line(self, encoding):
-        start, stop = self._take_line(len(self.data))
+        start, stop = self.take_line(len(self.data))
         if encoding == "escaped":
             quotes = bytes(self.view[start : start + 1]) + bytes(self.view[stop - 1 : stop])
             if stop - start < 2 or quotes not in (b"''", b'""'):
                 raise damage(f"has a string without quotes at byte {start}")
             start, stop = start + 1, stop - 1
-        self.stack.append(Text(start, stop, encoding))
+        self.push(Text(start, stop, encoding))
 
     def _mark(self, _):
-        if len(self.marks) > _MAX_MARKS:
-            raise refusal(f"nests its values more than {_MAX_MARKS} deep")
-        self.marks.append(self.stack)
-        self.stack = []
+        self.mark()
 
     def _collect(self, count):
-        items = [self._pop() for _ in range(count)]
-        self.stack.append(tuple(reversed(items)))
+        items = [self.pop() for _ in range(count)]
+        self.push(tuple(reversed(items)))
 
     def _collect_marked(self, kind):
-        items = self._pop_mark()
-        self.stack.append(kind(items))
+        items = self.pop_mark()
+        self.push(kind(items))
 
     def _collect_dict(self, _):
-        items = self._pop_mark()
-        self.stack.append({})
+        items = self.pop_mark()
+        self.push({})
         self._set_items(items)
 
     def _append(self, _):
-        item = self._pop()
-        self._top(list).append(item)
+        item = self.pop()
+        self.top(list).append(item)
 
     def _extend(self, _):
-        items = self._pop_mark()
-        self._top(list).extend(items)
+        items = self.pop_mark()
+        self.top(list).extend(items)
 
     def _set(self, _):
-        value, key = self._pop(), self._pop()
+        value, key = self.pop(), self.pop()
         self._set_items([key, value])
 
     def _update(self, _):
-        self._set_items(self._pop_mark())
+        self._set_items(self.pop_mark())
 
     def _set_items(self, items):
         if len(items) % 2:
             raise damage(f"has a key without a value before byte {self.position}")
-        target = self._top(dict)
+        target = self.top(dict)
         for key, value in zip(items[::2], items[1::2], strict=True):
             self.set_item(target, key, value)
 
     def _put(self, code):
-        self.memo[self._index(code)] = self._top(object)
+        self.memo[self.index(code)] = self.top(object)
 
     def _memoize(self, _):
-        self.memo[len(self.memo)] = self._top(object)
+        self.memo[len(self.memo)] = self.top(object)
 
     def _get(self, code):
-        index = self._index(code)
+        index = self.index(code)
         if index not in self.memo:
             raise damage(f"asks for a value it did not put aside, before byte {self.position}")
-        self.stack.append(self.memo[index])
+        self.push(self.memo[index])
 
     def _protocol(self, _):
-        version = self._unpack("<B")
+        version = self.unpack("<B")
         if version > 5:
             raise damage(f"says it follows protocol {version}, which is none of 0 to 5")
 
     def _frame(self, _):
-        count = self._unpack("<Q")
+        count = self.unpack("<Q")
         if count > len(self.data) - self.position:
             raise damage(f"announces {count} bytes at byte {self.position} of {len(self.data)}")
 
     def _global(self, _):
-        module = self._line()
-        self._push_symbol(module, self._line())
+        module = self.line()
+        self._push_symbol(module, self.line())
 
     def _stack_global(self, _):
-        name, module = self._pop(), self._pop()
+        name, module = self.pop(), self.pop()
         self._push_symbol(self.text(module), self.text(name))
 
     def _push_symbol(self, module, name):
         full = f"{module}.{name}"
         if full not in self.stand_ins:
             raise refusal(f"asks for {full[:200]!r}")
-        self.stack.append(Symbol(full))
+        self.push(Symbol(full))
 
     def _reduce(self, _):
-        arguments, function = self._pop(), self._pop()
+        arguments, function = self.pop(), self.pop()
         if not isinstance(function, Symbol) or not isinstance(arguments, tuple):
             raise refusal("calls what is no function (opcode REDUCE)")
         stand_in = self.stand_ins[function.name]
         if stand_in is None:
             raise refusal(f"calls {function.name!r} (opcode REDUCE)")
-        self.stack.append(stand_in(self, arguments))
+        self.push(stand_in(self, arguments))
 
     def _build(self, _):
-        state = self._pop()
-        target = self._top(object)
+        state = self.pop()
+        target = self.top(object)
         if not isinstance(target, (Inert, OrderedDict)):
             raise refusal(f"sets the state of a {type(target).__name__} (opcode BUILD)")
         target.build(self, state)
@@ -275,7 +187,7 @@ class Machine:
     def _persistent(self, _):
         if self.persistent is None:
             raise refusal("refers to objects outside of it (opcode BINPERSID)")
-        self.stack.append(self.persistent(self, self._pop()))
+        self.push(self.persistent(self, self.pop()))
 
 
 def _name_of(opcode):
@@ -297,9 +209,9 @@ _OPERATIONS = {
     for opcode, operation in {
         "\x80": (Machine._protocol, None),
         "\x95": (Machine._frame, None),
-        "N": (Machine._push, None),
-        "\x88": (Machine._push, True),
-        "\x89": (Machine._push, False),
+        "N": (Machine.push, None),
+        "\x88": (Machine.push, True),
+        "\x89": (Machine.push, False),
         ")": (Machine._push_empty, tuple),
         "]": (Machine._push_empty, list),
         "}": (Machine._push_empty, dict),
