@@ -69,7 +69,7 @@ def _array(machine, shape, dtype, order, content):
     if not (
         isinstance(shape, tuple)
         and len(shape) <= _MAX_DIMENSIONS
-        and all(isinstance(length, int) and 0 <= length < 1 << 63 for length in shape)
+        and all(type(length) is int and 0 <= length < 1 << 63 for length in shape)
     ):
         raise damage("has an array whose shape is no tuple of lengths")
     if isinstance(content, Text):
@@ -80,7 +80,7 @@ def _array(machine, shape, dtype, order, content):
     if needed != len(content):
         raise damage(
             f"has an array of shape {reprlib.repr(shape)} and dtype {dtype.dtype}, which takes "
-            f"{needed} bytes, and {len(content)} bytes for it"
+            f"{reprlib.repr(needed)} bytes, and {len(content)} bytes for it"
         )
     machine.spend("bytes of arrays", needed, len(machine.data))
     try:

@@ -121,7 +121,7 @@ class Tensors:
 def _lengths(shape):
     if not isinstance(shape, tuple) or len(shape) > 32:
         raise damage("has a tensor without a shape")
-    if not all(isinstance(length, int) and abs(length) < 1 << 63 for length in shape):
+    if not all(type(length) is int and abs(length) < 1 << 63 for length in shape):
         raise damage("has a tensor whose shape is not made of integers")
     return shape
 

@@ -5,6 +5,9 @@ import os
 import pickle
 import re
 import sys
+import time
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ import pytest
 from keras_nonlocal.checkpoints import readers
 from keras_nonlocal.checkpoints.readers import CheckpointError, non_finite, read_arrays
 from tests.checkpoints import weight_files
+from tests.checkpoints.weight_files import opcode, python2_pickle
 
 
 @pytest.fixture(autouse=True)
@@ -127,6 +131,16 @@ def test_torch_files_keep_shapes_types_and_ties(zipped, reading):
     assert archive.meta == {"meta": {"a": 1}}
 
 
+def test_torch_files_of_many_gigabytes_keep_their_directory(reading, monkeypatch):
+    pytest.importorskip("torch")
+    # Has Python write each number of the directory as it does beyond 4 GB.
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 1)
+    content = weight_files.torch_saved()
+    content = weight_files.with_pickle(content, weight_files.record(content, "/data.pkl"))
+    assert content.count(b"PK\x06\x06") == 1
+    assert_same(reading(content).arrays, weight_files.arrays())
+
+
 def test_torch_settings_of_training_are_read(reading):
     torch = pytest.importorskip("torch")
     model = torch.nn.Linear(2, 2)
@@ -168,6 +182,46 @@ def test_missing_package_is_named_with_its_extra(package, reading, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(CheckpointError, match=re.escape('pip install "keras_nonlocal[torch]"')):
         reading(content)
+
+
+def _published_size():
+    """As many arrays as a network of 50 layers has, of a tenth of its size."""
+    rng = np.random.default_rng(0)
+    return {f"blob{index}": rng.normal(size=(11_000,)).astype("float32") for index in range(327)}
+
+
+@pytest.mark.parametrize("protocol, share", [(2, 1.1), (5, 0.1)], ids=["old", "new"])
+def test_pickles_take_no_more_memory_than_their_arrays(protocol, share, tmp_path):
+    arrays = _published_size()
+    path = tmp_path / "weights.pkl"
+    path.write_bytes(pickle.dumps(arrays, protocol))
+    tracemalloc.start()
+    try:
+        archive = read_arrays(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(archive.arrays) == len(arrays)
+    assert peak < share * sum(array.nbytes for array in arrays.values())
+
+
+@pytest.mark.slow
+def test_pickle_of_a_published_network_is_read_within_a_second(tmp_path):
+    # 145 MB in the strings of Python 2.
+    one = python2_pickle(opcode(b"J", "<i", 110_000) + b"\x85", content=opcode(b"T", "<i", 440_000))
+    start, stop = one.index(b"U\x01a"), one.index(b"tbs.")
+    path = tmp_path / "weights.pkl"
+    with open(path, "wb") as file:
+        file.write(b"\x80\x02}(")
+        for index in range(327):
+            name = f"{index:04}".encode()
+            file.write(b"U\x04" + name + one[start + 3 : stop] + bytes(440_000) + b"tb")
+        file.write(b"u.")
+    start = time.process_time()
+    archive = read_arrays(path)
+    assert time.process_time() - start < 1
+    assert len(archive.arrays) == 327
+    assert non_finite(archive.arrays) == []
 
 
 def test_non_finite_names_the_arrays():

@@ -8,6 +8,10 @@ import zipfile
 
 import numpy as np
 
+# A petabyte, and enough of anything to be too much.
+HUGE = 10**15
+MANY = 1_000_000
+
 
 def arrays():
     """Arrays of several dtypes, no two alike."""
