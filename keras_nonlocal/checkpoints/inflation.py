@@ -68,7 +68,8 @@ def inflate_weights(model, weights):
         model: network of `C2D`, `I3D`, `NLC2D` or `NLI3D`, with or without its head.
         weights: path of a file of torchvision, timm (.pth, .safetensors), Caffe2 (.pkl, names
             of video-nonlocal-net) or PySlowFast (.pyth), or a `keras.applications.ResNet50` or
-            `ResNet101`. For other depths and widths build the model with the same.
+            `ResNet101`, which reads its own files. For other depths and widths build the model
+            with the same.
 
     Returns:
         Names of the layers that keep their values.
@@ -142,7 +143,6 @@ def inflate_imagenet(build, arguments):
         )
     model = build(**{**arguments, "source": "keras-applications"})
     inflate_weights(model, _fetch_imagenet(f"ResNet{depth}"))
-    model.clip = arguments["clip"]
     return model
 
 

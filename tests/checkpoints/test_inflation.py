@@ -10,6 +10,7 @@ import pytest
 import keras_nonlocal as knl
 from keras_nonlocal.checkpoints import inflation
 from keras_nonlocal.checkpoints.errors import CheckpointError
+from keras_nonlocal.checkpoints.image_networks import read_image_network
 from keras_nonlocal.checkpoints.inflation import inflate_weights
 
 torch = pytest.importorskip("torch")
@@ -291,15 +292,13 @@ def test_pixels_give_the_same_features(builder, frames, resnet, features, frame)
 
 def test_small_variances_meet_the_larger_epsilon(resnet):
     norm = resnet.get_layer("conv1_bn")
+    before = norm.get_weights()
     variance = fill("moving_variance", (64,)) * np.float32(1e-9)
-    gamma, beta, mean, before = norm.get_weights()
-    norm.set_weights([gamma, beta, mean, variance])
-    model = build("c2d", depth=50, width=64, source="keras-applications")
-    inflate_weights(model, resnet)
-    norm.set_weights([gamma, beta, mean, before])
-    ours = model.get_layer("conv1_norm")
-    ours = ours.get_weights()[3].astype("float64") + ours.epsilon
-    np.testing.assert_allclose(ours, variance.astype("float64") + 1.001e-5, rtol=1e-10)
+    norm.set_weights([*before[:3], variance])
+    ours = read_image_network(resnet).tensors["conv1_norm/moving_variance"]
+    norm.set_weights(before)
+    # As if both sums were taken without rounding.
+    np.testing.assert_allclose(np.float64(ours) + 1e-5, np.float64(variance) + 1.001e-5, rtol=1e-10)
 
 
 def test_imagenet_weights_fill_a_builder(resnet, monkeypatch):
@@ -320,9 +319,8 @@ def test_imagenet_weights_fill_a_builder(resnet, monkeypatch):
 
 
 def test_stride_place_must_agree(resnet):
-    model = build("c2d", depth=50, width=64)
     with pytest.raises(CheckpointError, match="Build the model with source='keras-appl"):
-        inflate_weights(model, resnet)
+        inflate_weights(build("c2d"), resnet)
 
 
 def test_version_2_is_refused():
@@ -428,8 +426,16 @@ def test_networks_for_clips_are_sent_to_load_checkpoint(spread, network, tmp_pat
         inflate_weights(build("i3d_3x1x1"), path)
 
 
-def test_formats_of_clips_alone_are_sent_to_load_checkpoint(tmp_path):
-    path = save({"backbone.conv1.conv.weight": torch.ones(8, 3, 7, 7)}, tmp_path / "tsn.pth")
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("backbone.conv1.conv.weight", (8, 3, 7, 7)),
+        ("s1.pathway0_stem.conv.weight", (8, 3, 5, 7, 7)),
+    ],
+    ids=["format_of_clips", "kernel_over_frames"],
+)
+def test_other_signs_of_clips_are_seen(name, shape, tmp_path):
+    path = save({name: torch.ones(shape)}, tmp_path / "clips.pth")
     with pytest.raises(CheckpointError, match="a network for clips"):
         inflate_weights(build("c2d"), path)
 
