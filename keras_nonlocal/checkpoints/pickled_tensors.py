@@ -102,8 +102,8 @@ class Tensors:
         numbers = (offset, *_lengths(shape), *_lengths(strides))
         if len(shape) != len(strides) or min(numbers) < 0:
             raise damage("has a tensor whose shape and strides do not belong together")
-        # Whether its values have yet to be conjugated or negated.
-        if rest[3:] not in ([], [None], [{}]):
+        # After requires_grad and hooks: whether the values have yet to be conjugated or negated.
+        if rest[2:] not in ([], [None], [{}]):
             raise refusal("holds a tensor with metadata")
         size = math.prod(shape)
         last = sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))

@@ -4,7 +4,7 @@ import codecs
 import re
 
 from keras_nonlocal.checkpoints.errors import CheckpointError
-from keras_nonlocal.checkpoints.torch_files import LEGACY_MAGIC
+from keras_nonlocal.checkpoints.torch_files import LEGACY_MAGIC, ZIP_MAGIC
 
 _SAVE_AGAIN = "Download it again, or give another file."
 _UNPACK = "Unpack it, and give the file of weights inside."
@@ -62,7 +62,7 @@ def recognise(data):
             raise CheckpointError(f"it is {kind}. {way_out}")
     if beginning[257:262] == b"ustar":
         raise CheckpointError(f"it is a tar archive. {_UNPACK}")
-    if beginning.startswith(b"PK"):
+    if beginning.startswith(ZIP_MAGIC):
         return _recognise_zip(data)
     if beginning.startswith(LEGACY_MAGIC):
         return "torch"

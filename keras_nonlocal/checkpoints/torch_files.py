@@ -17,6 +17,7 @@ from keras_nonlocal.checkpoints.zip_records import read_records
 # The pickle of a file without the tensors; some kilobytes for each of a thousand tensors.
 MAX_PICKLE = 1 << 24
 
+ZIP_MAGIC = b"PK\3\4"
 # How a file begins that torch wrote before version 1.6: a pickle of torch's magic number.
 LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 _LEGACY_PROTOCOL = 1001
@@ -35,7 +36,7 @@ def read_torch(path, data):
         CheckpointError: the file is damaged, lies, asks for more than tensors, or torch is
             not installed.
     """
-    zipped = data[:2] == b"PK"
+    zipped = data[:4] == ZIP_MAGIC
     tree = _check_zip(data) if zipped else _check_legacy(data)
     try:
         import torch

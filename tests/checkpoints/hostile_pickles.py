@@ -148,6 +148,10 @@ SIZES = {
     "BYTEARRAY8": (valued(opcode(b"\x96", "<Q", HUGE)), str(HUGE)),
     "BINSTRING": (valued(opcode(b"T", "<i", -5)), "-5"),
     "LONG4": (valued(opcode(b"\x8b", "<i", 2**31 - 1)), str(2**31 - 1)),
+    "a number of a thousand bytes": (
+        valued(opcode(b"\x8b", "<i", 1000), b"\1" * 1000),
+        "number of 1000 bytes",
+    ),
     "FRAME": (bytes_of(b"\x80\4", opcode(b"\x95", "<Q", HUGE), b"}."), str(HUGE)),
     "LONG_BINPUT": (valued(b"N", opcode(b"r", "<I", 2**31 - 1), b"h\0"), "put aside"),
     "a million digits": (bytes_of(b"(dS'a'\nI", b"9" * MANY, b"\ns."), "line"),

@@ -143,6 +143,14 @@ TORCH = {
         "strides",
     ),
     "torch: an expanded tensor": (_torch(lambda torch: {"a": torch.ones(1).expand(HUGE)}), "over"),
+    "torch: a conjugated tensor": (
+        _torch(lambda torch: {"a": torch.ones(2, dtype=torch.complex64).conj()}),
+        "metadata",
+    ),
+    "torch: before it, another file": (
+        lambda canary: b"PK\5\6" + weight_files.torch_saved(),
+        "neither",
+    ),
     "torch: a sparse tensor": (_torch(lambda torch: {"a": torch.eye(3).to_sparse()}), "_sparse_"),
     "torch: a quantised tensor": (
         _torch(lambda torch: {"a": Call(torch._utils._rebuild_qtensor, 1)}),
