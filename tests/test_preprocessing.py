@@ -107,6 +107,13 @@ def test_kinetics_has_400_distinct_classes_in_alphabetical_order():
     assert [name.lower() for name in names] == sorted(name.lower() for name in names)
 
 
+def test_equally_probable_classes_keep_their_order():
+    probabilities = np.tile([[3 / 800, 1 / 800]], 200)
+    (best,) = preprocessing.decode_predictions(probabilities, top=400)
+    names = preprocessing.kinetics400_classes()
+    assert [name for name, _ in best] == [*names[::2], *names[1::2]]
+
+
 @pytest.mark.parametrize("top", [3, 99])
 def test_no_more_classes_are_named_than_there_are(top):
     decoded = preprocessing.decode_predictions(probabilities_of(3), top, "abc".split() * 3)

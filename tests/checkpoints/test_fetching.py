@@ -74,7 +74,7 @@ def server(home, monkeypatch):
     httpd.answers, httpd.asked, httpd.before_answer = {}, [], lambda: None
     httpd.daemon_threads = True
     threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01}).start()
-    monkeypatch.setenv("KERAS_NONLOCAL_MIRROR", f"http://127.0.0.1:{httpd.server_port}/mirror")
+    monkeypatch.setenv("KERAS_NONLOCAL_MIRROR", f"http://127.0.0.1:{httpd.server_port}/mirror/")
     yield httpd
     httpd.shutdown()
     httpd.server_close()

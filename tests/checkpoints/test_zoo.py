@@ -107,16 +107,24 @@ def test_files_are_of_the_networks_that_the_names_tell():
             assert (ours in name) == (variant in file), (name, variant)
 
 
-def test_builders_take_the_arguments():
+def test_builders_make_the_networks_that_the_names_tell():
     fixed = {"inflation": None, "inflated": None, "non_local": (), "mode": "embedded_gaussian"}
     taken = inspect.signature(architecture.architecture).parameters
-    for record in VIDEO.values():
+    for name, record in VIDEO.items():
         call = inspect.signature(getattr(knl, record.builder)).bind(**record.arguments)
         call.apply_defaults()
         given = {key: value for key, value in call.arguments.items() if key in taken}
         facts = architecture.architecture(**{**fixed, **given})
-        assert bool(facts.non_local) == record.name.startswith("nl_")
-        assert (facts.stem_frames == 5) == ("i3d" in record.name)
+        assert facts.frozen_norm == ("affine" in name), name
+        assert facts.pool2 == ("nopool" not in name and "slowonly" not in name), name
+        blocks = 0 if not name.startswith("nl_") else 10 if "nl10" in name else 5
+        assert len(facts.non_local) == blocks, name
+        mode = re.search("dot_product|gaussian", name)
+        expected = mode[0] if mode else "embedded_gaussian"
+        assert dict(facts.non_local_options)["mode"] == expected, name
+        inflated = "all" if "heavy" in name else "late" if "slowonly" in name else None
+        expected = () if "c2d" in name else architecture.inflated_places(facts.blocks, inflated)
+        assert facts.inflated == frozenset(expected), name
 
 
 # Millions of parameters, as MMAction2, PyTorchVideo and third parties count them.
