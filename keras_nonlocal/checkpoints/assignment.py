@@ -31,11 +31,22 @@ def load_into(model, path, source):
 
 def find_layout(arrays, path, source):
     """Gives the layout of a file, or raises if it is not one of `source`'s."""
+    if source not in rules.SOURCES:
+        raise CheckpointError(
+            f"`source` must be one of {', '.join(map(repr, rules.SOURCES))}. "
+            f"Received: source={source!r}."
+        )
     layout = rules.recognise(arrays)
     if layout is None:
         raise CheckpointError(
             f"{str(path)!r} bears no names of a network that is known here. "
             f"Found {len(arrays)} tensors: {_listing(sorted(arrays), 4)}."
+        )
+    flat = layout is rules.TORCHVISION or not layout.flat_c2d
+    if flat and any(array.ndim == 4 for array in arrays.values()):
+        raise CheckpointError(
+            f"{str(path)!r} holds a network for images ({layout.name} names, 2-D kernels). Build a "
+            "network for clips and call inflate_weights(model, path)."
         )
     if source not in layout.sources:
         raise CheckpointError(

@@ -4,7 +4,7 @@ import pathlib
 import re
 
 _MODE = r"""(?:mode\s*=\s*|INSTANTIATION:\s*)['"]?(dot_product|embedded_gaussian|softmax)\b"""
-_NETWORK = r"""(?:type\s*=\s*|ARCH:\s*)['"]?(?:mmaction\.)?(C2D|ResNet|2d|c2d)\b"""
+_NETWORK = r"""(?:type\s*=\s*|ARCH:\s*)['"]?(?:mmaction\.)?(C2D|ResNet|2d|c2d|\w+_nopool)\b"""
 
 
 def read_hints(path, meta):
@@ -21,7 +21,9 @@ def read_hints(path, meta):
         Dictionary of mode ("dot_product" or "embedded_gaussian") and pool2 (a bool), with
         `None` where nothing is said.
     """
-    config = meta.get("cfg") if isinstance(meta.get("cfg"), str) else ""
+    inner = meta.get("meta") if isinstance(meta.get("meta"), dict) else {}
+    config = meta.get("cfg", inner.get("cfg"))
+    config = config if isinstance(config, str) else ""
     name = pathlib.Path(path).name.lower().replace("-", "_")
     mode = pool2 = None
     if match := re.search(_MODE, config):
@@ -30,7 +32,7 @@ def read_hints(path, meta):
         mode = match[0]
     if match := re.search(_NETWORK, config):
         # MMAction2's 2-D ResNet and PySlowFast's "2d" see each frame alone.
-        pool2 = match[1] not in ("ResNet", "2d")
+        pool2 = match[1] not in ("ResNet", "2d") and not match[1].endswith("_nopool")
     elif "nopool" in name:
         pool2 = False
     return {"mode": mode, "pool2": pool2}

@@ -68,6 +68,7 @@ def load_checkpoint(
           [MMAction2](https://github.com/open-mmlab/mmaction2),
           [GluonCV](https://github.com/dmlc/gluon-cv).
     """
+    except_for = (except_for,) if isinstance(except_for, str) else tuple(except_for)
     archive = readers.read_arrays(path)
     layout = assignment.find_layout(archive.arrays, path, source)
     tensors, strangers = assignment.address_tensors(archive.arrays, layout, except_for)

@@ -222,6 +222,12 @@ LAYOUTS = (
     GLUONCV,
     TORCHVISION,
 )
+# Every source of video networks once, in the order of the layouts.
+SOURCES = tuple(
+    dict.fromkeys(
+        source for layout in LAYOUTS if layout is not TORCHVISION for source in layout.sources
+    )
+)
 
 
 def recognise(names):

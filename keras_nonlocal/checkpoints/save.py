@@ -108,8 +108,11 @@ def _check_network(model, tensors, layout, source, clip):
             f"{layout.name} has no affine non-local networks. Use transfer_weights(model, "
             "from_model) to take the weights into a network with frozen_norm=False, and save that."
         )
+    if not network["pool2"] and source in ("video-nonlocal-net", "gluoncv"):
+        raise CheckpointError(f"{source} has no networks without pool2. Build with pool2=True.")
     clip = clip or getattr(model, "clip", None)
-    differences = [_differences(model, network, source, each) for each in ([clip] or _CLIPS)]
+    clips = [clip] if clip else _CLIPS
+    differences = [_differences(model, network, source, each) for each in clips]
     if all(differences):
         raise CheckpointError(
             f"{source} would compute other numbers with these weights, because its network "
@@ -128,14 +131,17 @@ def _differences(model, network, source, clip):
         input_shape=(architecture.parse_clip(clip)[0], None, None, 3),
         classifier_activation=None,
     )
+    head = _has_layer(model, "predictions")
     found = []
     for layer in reference.layers:
+        if layer.name == "average" and not head:
+            continue
         config = layer.get_config()
         ours = model.get_layer(layer.name).get_config() if _has_layer(model, layer.name) else {}
         found += [
             f"{layer.name} has {key}={config[key]} there, {ours.get(key)} here"
             for key in _SETTINGS
-            if key in config and layer.name != "places" and config[key] != ours.get(key)
+            if key in config and config[key] != ours.get(key)
         ]
     return found
 

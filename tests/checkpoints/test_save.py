@@ -1,0 +1,189 @@
+"""Networks go to the formats of others and come back; what has no place there is refused."""
+
+import pickle
+import pickletools
+
+import keras
+import numpy as np
+import pytest
+
+import keras_nonlocal as knl
+from keras_nonlocal.checkpoints import readers
+from tests.checkpoints import networks
+from tests.subjects import fill
+
+# Formats that keep scale and shift of an affine norm alone, or no bias before a norm.
+ROUNDED = [name for name in networks.KINDS if "affine" in name or "mma_nl" in name]
+
+
+def configs(model):
+    """What every layer is, but for what is meant for training alone."""
+    return {
+        layer.name: {**layer.get_config(), "rate": None}
+        for layer in model.layers
+        if layer.name != "dropout"
+    }
+
+
+@pytest.mark.parametrize("name", networks.KINDS)
+def test_saved_networks_come_back_with_all_that_they_are(name, tmp_path):
+    model, path = networks.save(name, tmp_path)
+    again = knl.load_checkpoint(path, model.source, clip=model.clip, crop=64)
+    assert configs(again) == configs(model)
+    for ours, theirs in zip(model.weights, again.weights, strict=True):
+        if name not in ROUNDED:
+            np.testing.assert_array_equal(theirs, ours, err_msg=ours.path)
+    assert again.name == model.name
+    assert (again.source, again.clip) == (model.source, model.clip)
+
+
+@pytest.mark.parametrize("name", ["vnl_nli3d_affine", "mma_nli3d", "mma_nli3d_gaussian"])
+def test_networks_whose_tensors_are_rounded_answer_as_before(name, tmp_path):
+    model, path = networks.save(name, tmp_path)
+    again = knl.load_checkpoint(path, model.source, clip=model.clip, crop=64)
+    x = networks.clip_for(model)
+    np.testing.assert_allclose(again(x), model(x), atol=1e-6)
+
+
+def test_bias_that_mmaction2_lacks_goes_into_the_mean(tmp_path):
+    model, path = networks.save("mma_nli3d", tmp_path)
+    arrays = readers.read_arrays(path).arrays
+    block = model.get_layer("res3_1_nonlocal")
+    mean = arrays["backbone.layer2.1.non_local_block.conv_out.bn.running_mean"]
+    expected = np.array(block.norm.moving_mean) - np.array(block.out.bias)
+    np.testing.assert_array_equal(mean, expected)
+    assert not any(name.endswith("conv_out.conv.bias") for name in arrays)
+
+
+def test_aliases_of_gluoncv_are_written_twice(tmp_path):
+    _, path = networks.save("gcv_nli3d", tmp_path)
+    arrays = readers.read_arrays(path).arrays
+    np.testing.assert_array_equal(arrays["fc.weight"], arrays["head.1.weight"])
+    block = "res_layers.1.0.nonlocal_block."
+    np.testing.assert_array_equal(arrays[block + "W.weight"], arrays[block + "W_bn.0.weight"])
+
+
+def test_kernels_of_mmaction2_c2d_are_flat(tmp_path):
+    _, path = networks.save("mma_c2d", tmp_path)
+    arrays = readers.read_arrays(path).arrays
+    assert arrays["backbone.conv1.conv.weight"].shape == (8, 3, 7, 7)
+
+
+def test_pickles_can_be_read_by_any_numpy(tmp_path):
+    _, path = networks.save("psf_nli3d_caffe2", tmp_path)
+    content = path.read_bytes()
+    names = {arg for op, arg, _ in pickletools.genops(content) if op.name == "GLOBAL"}
+    assert "numpy.core.multiarray _reconstruct" in names
+    assert not any("_core" in name for name in names)
+    assert content[:2] == b"\x80\x02"
+
+
+def test_affine_files_hold_scale_and_shift_of_moving_statistics(tmp_path):
+    model, path = networks.save("vnl_nli3d_affine", tmp_path)
+    arrays = readers.read_arrays(path).arrays
+    norm = model.get_layer("res4_1_b_norm")
+    gamma, beta, mean, variance = (
+        np.array(getattr(norm, key), "float64")
+        for key in ("gamma", "beta", "moving_mean", "moving_variance")
+    )
+    scale = gamma / np.sqrt(variance + 1e-5)
+    np.testing.assert_allclose(arrays["res4_1_branch2b_bn_s"], scale, rtol=1e-6)
+    np.testing.assert_allclose(arrays["res4_1_branch2b_bn_b"], beta - mean * scale, atol=1e-6)
+    assert not any(name.endswith(("_rm", "_riv")) for name in arrays)
+
+
+def small(builder=knl.NLI3D, **arguments):
+    shape = arguments.pop("input_shape", (8, 32, 32, 3))
+    return builder(depth=(1, 1, 1, 1), width=4, classes=2, input_shape=shape, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("make", "file", "source", "words"),
+    [
+        (small, "a.pkl", "caffe", "`source` must be one of 'video-nonlocal-net'"),
+        (small, "a.pth", "video-nonlocal-net", r"`path` must end in \.pkl for"),
+        (small, "a.onnx", "mmaction2", r"`path` must end in \.pth"),
+        (small, "a.pkl", "pyslowfast", r"other numbers.*pool1 has padding=\(0, 1, 1\) there"),
+        (
+            lambda: small(source="pyslowfast"),
+            "a.pth",
+            "mmaction2",
+            "conv1_conv has strides.*Build with source='mmaction2'",
+        ),
+        (
+            lambda: small(source="pytorchvideo"),
+            "a.pyth",
+            "pytorchvideo",
+            "no place for 24 variables of nli3d: res3_0_nonlocal",
+        ),
+        (
+            lambda: small(source="gluoncv", mode="dot_product", clip="32x2"),
+            "a.pth",
+            None,
+            "GluonCV has no non-local blocks of mode='dot_product', only embedded_gaussian",
+        ),
+        (
+            lambda: small(source="pyslowfast", frozen_norm=True),
+            "a.pyth",
+            None,
+            "no affine non-local networks. Use transfer_weights",
+        ),
+        (lambda: small(pool2=False), "a.pkl", None, "no networks without pool2"),
+        (
+            lambda: small(source="keras-applications"),
+            "a.pkl",
+            "pyslowfast",
+            "res3_0_a_conv has strides",
+        ),
+        (
+            lambda: keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]),
+            "a.pkl",
+            "video-nonlocal-net",
+            "no place for 2 variables of sequential",
+        ),
+        (
+            lambda: keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]),
+            "a.pkl",
+            None,
+            "`source` must be one of",
+        ),
+    ],
+)
+def test_networks_that_others_lack_are_refused(make, file, source, words, tmp_path):
+    with pytest.raises(knl.CheckpointError, match=words):
+        knl.save_checkpoint(make(), tmp_path / file, source)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_clip_is_found_where_a_model_does_not_remember_it(tmp_path):
+    model = fill(small(clip="32x2", input_shape=(32, 32, 32, 3)))
+    model.save(tmp_path / "a.keras")
+    loaded = keras.saving.load_model(tmp_path / "a.keras")
+    knl.save_checkpoint(loaded, tmp_path / "a.pkl", "video-nonlocal-net")
+    with pytest.raises(knl.CheckpointError, match="conv1_conv has strides"):
+        knl.save_checkpoint(loaded, tmp_path / "b.pkl", "video-nonlocal-net", clip="8x8")
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "a.pkl"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(
+        pickle, "dumps", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full"))
+    )
+    with pytest.raises(OSError, match="full"):
+        knl.save_checkpoint(small(), path)
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.pkl"]
+
+
+def test_headless_networks_are_saved_without_a_classifier(tmp_path):
+    model = fill(small(include_top=False))
+    knl.save_checkpoint(model, tmp_path / "a.pkl")
+    arrays = readers.read_arrays(tmp_path / "a.pkl").arrays
+    assert not any(name.startswith("pred") for name in arrays)
+    with pytest.raises(knl.CheckpointError, match="2 only in the model: pred_w, pred_b"):
+        knl.load_checkpoint(tmp_path / "a.pkl", "video-nonlocal-net", crop=32)
+    again = knl.load_checkpoint(
+        tmp_path / "a.pkl", "video-nonlocal-net", crop=32, classes=3, except_for="predictions"
+    )
+    assert again.output_shape == (None, 3)
