@@ -3,8 +3,10 @@
 import importlib
 
 from keras_nonlocal.checkpoints import CheckpointError, list_weights
+from keras_nonlocal.checkpoints.inflation import inflate_weights
 from keras_nonlocal.checkpoints.load import load_checkpoint
 from keras_nonlocal.checkpoints.save import save_checkpoint
+from keras_nonlocal.checkpoints.transfer import transfer_weights
 from keras_nonlocal.export import export
 from keras_nonlocal.layers import NonLocal1D, NonLocal2D, NonLocal3D
 from keras_nonlocal.models import C2D, I3D, NLC2D, NLI3D, insert_non_local, summary_table
@@ -25,6 +27,7 @@ __all__ = [
     "decode_predictions",
     "evaluation",
     "export",
+    "inflate_weights",
     "insert_non_local",
     "layers",
     "list_weights",
@@ -33,6 +36,7 @@ __all__ = [
     "preprocess_input",
     "save_checkpoint",
     "summary_table",
+    "transfer_weights",
     "visualization",
 ]
 

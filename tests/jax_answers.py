@@ -2,7 +2,8 @@
 
     python tests/jax_answers.py FOLDER
 
-FOLDER holds NAME.keras with NAME.npy, its input; NAME.npz is written beside them.
+FOLDER holds NAME.keras, or a checkpoint NAME.SOURCE.CLIP.pkl or .pth, with NAME.npy, its input;
+NAME.npz is written beside them.
 """
 
 import pathlib
@@ -12,7 +13,7 @@ import jax
 import keras
 import numpy as np
 
-import keras_nonlocal  # noqa: F401, registers the layers
+import keras_nonlocal as knl
 from keras_nonlocal.layers import affinity
 
 
@@ -35,6 +36,10 @@ def main(folder):
 
         slope, answer = jax.jit(jax.grad(loss, has_aux=True))(x)
         np.savez(path.with_suffix(".npz"), answer=answer, slope=slope)
+    for path in sorted((*folder.glob("*.pkl"), *folder.glob("*.pth"))):
+        name, source, clip, _ = path.name.split(".")
+        model = knl.load_checkpoint(path, source, clip=clip, crop=64)
+        np.savez(folder / f"{name}.npz", answer=model(np.load(folder / f"{name}.npy")))
 
 
 if __name__ == "__main__":

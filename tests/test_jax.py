@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests import subjects
+from tests.checkpoints import networks
 
 HERE = pathlib.Path(__file__).parent
 
@@ -34,6 +35,12 @@ def answers(tmp_path_factory):
             y = model(x_tensor)
             loss = tf.reduce_sum(y**2)
         expected[name] = (y.numpy(), tape.gradient(loss, x_tensor).numpy())
+    for name in CHECKPOINTS:
+        model, path = networks.save(name, folder)
+        path.rename(folder / f"{name}.{model.source}.{model.clip}{path.suffix}")
+        x = networks.clip_for(model)
+        np.save(folder / f"{name}.npy", x)
+        expected[name] = np.array(model(x))
     keras.backend.clear_session()
     subprocess.run(
         [sys.executable, HERE / "jax_answers.py", folder],
@@ -43,6 +50,7 @@ def answers(tmp_path_factory):
     return expected, {name: np.load(folder / f"{name}.npz") for name in expected}
 
 
+CHECKPOINTS = ("psf_nli3d_caffe2", "vnl_nli3d_affine", "mma_c2d", "gcv_nli3d")
 NAMES = [
     *subjects.LAYERS,
     "embedded_gaussian_indirect",
@@ -56,3 +64,9 @@ def test_jax_gives_the_numbers_of_tensorflow(name, answers):
     (y, slope), other = answers[0][name], answers[1][name]
     np.testing.assert_allclose(other["answer"], y, rtol=0, atol=2e-5 * np.abs(y).max())
     np.testing.assert_allclose(other["slope"], slope, rtol=0, atol=1e-4 * np.abs(slope).max())
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_checkpoints_loaded_on_jax_give_the_numbers_of_tensorflow(name, answers):
+    y, other = answers[0][name], answers[1][name]["answer"]
+    np.testing.assert_allclose(other, y, rtol=0, atol=2e-5 * np.abs(y).max())

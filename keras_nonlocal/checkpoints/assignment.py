@@ -87,7 +87,16 @@ def address_tensors(arrays, layout, except_for=()):
     return tensors, strangers
 
 
-def assign(model, tensors, layout, strangers=(), except_for=(), title=""):
+def assign(
+    model,
+    tensors,
+    layout,
+    strangers=(),
+    except_for=(),
+    title="",
+    origin="file",
+    way_out="Check `source` and the network's arguments, or give `load_checkpoint` an `except_for`.",
+):
     """Sets every variable of a model, or none.
 
     Args:
@@ -97,6 +106,8 @@ def assign(model, tensors, layout, strangers=(), except_for=(), title=""):
         strangers: names that belong nowhere, for the message.
         except_for: patterns of addresses or layers that keep the values that they have.
         title: first sentence of the message.
+        origin: what the message calls the giver of the tensors.
+        way_out: last sentence of the message.
 
     Raises:
         CheckpointError: with the names only in the file, the names only in the model, and the
@@ -120,11 +131,10 @@ def assign(model, tensors, layout, strangers=(), except_for=(), title=""):
             "\n".join(
                 [
                     title,
-                    *_section("only in the file", only_file),
+                    *_section(f"only in the {origin}", only_file),
                     *_section("only in the model", only_model),
-                    *_section("of other shapes (file against model, in Keras' order)", shapes),
-                    "Nothing was loaded. Check `source` and the arguments of the network; "
-                    "`except_for` names what to leave out on purpose.",
+                    *_section(f"of other shapes ({origin} against model, in Keras' order)", shapes),
+                    f"Nothing was loaded. {way_out}",
                 ]
             )
         )

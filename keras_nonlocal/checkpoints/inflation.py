@@ -99,6 +99,8 @@ def inflate_weights(model, weights):
         network.strangers,
         except_for=kept,
         title=f"The image network of {network.title} does not fit {model.name}.",
+        origin="image network",
+        way_out="Build the model with the `depth` and `width` of the image network.",
     )
     preprocessing.remember(
         model,

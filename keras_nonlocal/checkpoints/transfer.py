@@ -73,7 +73,9 @@ def transfer_weights(model, from_model):
         tensors,
         _OURS,
         except_for=kept,
-        title=f"The weights of {from_model.name} (here the file) do not fit {model.name}.",
+        title=f"The weights of {from_model.name} do not fit {model.name}.",
+        origin=f"giver {from_model.name}",
+        way_out="Build both with the same `depth` and `width`.",
     )
     if starts_anew:
         warnings.warn(

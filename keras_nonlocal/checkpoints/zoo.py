@@ -164,7 +164,7 @@ def check_weights_path(weights):
         like = difflib.get_close_matches(str(weights), CHECKPOINTS, n=3, cutoff=0.6)
         hint = f" Names like it: {', '.join(map(repr, like))}." if like else ""
         raise ValueError(
-            "`weights` must be None, a name of keras_nonlocal.list_weights() such as "
+            "`weights` must be None, 'imagenet', a name of keras_nonlocal.list_weights() such as "
             "'camera_motion' or 'nl_i3d_r50_8x8.kinetics400_vnl', or an existing .weights.h5 or "
             f".keras file. Received: weights={str(weights)!r}.{hint}"
         )

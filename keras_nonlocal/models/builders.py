@@ -27,7 +27,9 @@ def C2D(
 
     Args:
         depth: 50, 101, or four block counts for a network of one's own.
-        weights: a name of `keras_nonlocal.list_weights()`, a path for `Model.load_weights`,
+        weights: a name of `keras_nonlocal.list_weights()`, which is downloaded once if it does
+            not ship; "imagenet" to begin with the image weights of `keras.applications` (depth
+            50 or 101, follows `source="keras-applications"`); a path for `Model.load_weights`;
             or `None`. A name also fixes every argument that is left at its default; other
             `classes` than the checkpoint's start the classifier anew.
         clip: frames x stride of the clips that the network is meant for. It fixes the steps

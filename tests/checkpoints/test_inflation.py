@@ -370,11 +370,11 @@ def _cut(state):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_rename, ["only in the file: layer2.0.convolution2.weight", "model: layer2.0.conv2.w"]),
+        (_rename, ["only in the image network: layer2.0.convolution2.weight", "model: layer2.0.conv2.w"]),
         (lambda state: state.pop("bn1.running_mean"), ["only in the model: bn1.running_mean"]),
         (
             lambda state: state.update({"layer1.0.se.fc1.weight": torch.ones(2, 2)}),
-            ["1 only in the file: layer1.0.se.fc1.weight"],
+            ["1 only in the image network: layer1.0.se.fc1.weight"],
         ),
         (_cut, [r"bn1.bias \(5,\) against \(8,\)"]),
         (

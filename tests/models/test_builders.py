@@ -221,7 +221,7 @@ def test_weights_path_is_loaded(tmp_path):
         ({"pooling": "mean"}, "`pooling` must be None, 'avg' or 'max'"),
         ({"classes": 0}, "`classes` must be a positive integer"),
         ({"width": 1.5}, "`width` must be a positive integer"),
-        ({"weights": "imagenet"}, "`weights` must be None, a name of"),
+        ({"weights": "imagnet"}, "`weights` must be None, 'imagenet', a name of"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(arguments, words):
