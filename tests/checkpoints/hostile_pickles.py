@@ -141,6 +141,7 @@ SIZES = {
         "NumPy",
     ),
     "an array of -1": (bytes_of(python2_pickle(b"J\xff\xff\xff\xff\x85")), "shape"),
+    "an array of half its bytes": (bytes_of(python2_pickle(b"K\1\x85")), "4 bytes, and 8"),
     "an array of True": (bytes_of(python2_pickle(b"\x88\x85", content=b"U\4abcd")), "shape"),
     "an array of 100 axes": (bytes_of(python2_pickle(b"(" + b"K\1" * 100 + b"t")), "shape"),
     "BINBYTES8": (valued(opcode(b"\x8e", "<Q", HUGE)), str(HUGE)),
