@@ -89,8 +89,8 @@ def _find_original(checkpoint):
         if isinstance(fault.__context__, urllib.error.HTTPError):
             fault.__context__.close()  # The server's answer, which it leaves open.
         raise CheckpointError(
-            f"The file of weights={checkpoint.name!r} could not be fetched from {url}: {fault} "
-            f"Nothing was kept. Download {checkpoint.url} by hand and put it at {path}: "
+            f"The file of weights={checkpoint.name!r} could not be fetched from {url}: "
+            f"{str(fault).rstrip('.')}. Nothing was kept. Download {checkpoint.url} by hand and put it at {path}: "
             "it is used from there."
         ) from fault
     return path
