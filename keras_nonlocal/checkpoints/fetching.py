@@ -90,8 +90,8 @@ def _find_original(checkpoint):
             fault.__context__.close()  # The server's answer, which it leaves open.
         raise CheckpointError(
             f"The file of weights={checkpoint.name!r} could not be fetched from {url}: "
-            f"{str(fault).rstrip('.')}. Nothing was kept. Download {checkpoint.url} by hand and put it at {path}: "
-            "it is used from there."
+            f"{str(fault).rstrip('.')}. Nothing was kept. Download "
+            f"{checkpoint.url} by hand and put it at {path}: it is used from there."
         ) from fault
     return path
 
