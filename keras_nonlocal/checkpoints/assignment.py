@@ -95,7 +95,7 @@ def assign(
     except_for=(),
     title="",
     origin="file",
-    way_out="Check `source` and the network's arguments, or give `load_checkpoint` an `except_for`.",
+    way_out="Check `source` and the network's arguments, or give load_checkpoint an `except_for`.",
 ):
     """Sets every variable of a model, or none.
 

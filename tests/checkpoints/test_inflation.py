@@ -370,7 +370,10 @@ def _cut(state):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (_rename, ["only in the image network: layer2.0.convolution2.weight", "model: layer2.0.conv2.w"]),
+        (
+            _rename,
+            ["only in the image network: layer2.0.convolution2.weight", "model: layer2.0.conv2.w"],
+        ),
         (lambda state: state.pop("bn1.running_mean"), ["only in the model: bn1.running_mean"]),
         (
             lambda state: state.update({"layer1.0.se.fc1.weight": torch.ones(2, 2)}),
