@@ -87,6 +87,15 @@ def _torch_with_long_sizes(canary):
     return bytes(content)
 
 
+def _torch_exchanged(canary):
+    """A zip archive whose directory has one record begin where another does."""
+    content = bytearray(weight_files.torch_saved())
+    place = content.rindex(b"PK\3\4", 0, content.index(b"/data/1"))
+    entry = content.rindex(b"PK\1\2", 0, content.rindex(b"/data/0"))
+    struct.pack_into("<L", content, entry + 42, place)
+    return bytes(content)
+
+
 def _torch_bomb(canary):
     """64 megabytes of zeros, packed a thousand times smaller."""
     stream = io.BytesIO()
@@ -127,14 +136,17 @@ TORCH = {
         _legacy_saying(b"K\x18N", long_integer(HUGE) + b"N"),
         "two sizes",
     ),
-    "torch: a tensor larger than its storage": (_torch_saying(_CONV1_W, b"K\4K\3K\3\x87"), "over"),
+    "torch: a tensor larger than its storage": (
+        _torch_saying(_CONV1_W, b"K\4K\3K\3\x87"),
+        "over a storage of 24",
+    ),
     "torch: a tensor behind its storage": (
         _torch_saying(b"QK\0" + _CONV1_W, b"QK\1" + _CONV1_W),
-        "over",
+        "over a storage of 24",
     ),
     "torch: a tensor larger than its storage, before 1.6": (
         _legacy_saying(_CONV1_W, b"K\4K\3K\3\x87"),
-        "over",
+        "over a storage of 24",
     ),
     "torch: storages by number, before 1.6": (_legacy_with_numbers_as_keys, "does not list"),
     "torch: sizes left out": (_torch_with_long_sizes, "lacks its size"),
@@ -142,7 +154,10 @@ TORCH = {
         _torch_saying(b"K\6K\2K\1\x87", b"J\xff\xff\xff\xffK\2K\1\x87"),
         "strides",
     ),
-    "torch: an expanded tensor": (_torch(lambda torch: {"a": torch.ones(1).expand(HUGE)}), "over"),
+    "torch: an expanded tensor": (
+        _torch(lambda torch: {"a": torch.ones(1).expand(HUGE)}),
+        "storage of 1",
+    ),
     "torch: a conjugated tensor": (
         _torch(lambda torch: {"a": torch.ones(2, dtype=torch.complex64).conj()}),
         "metadata",
@@ -168,6 +183,12 @@ TORCH = {
     "torch: a record of 4 GB": (_torch_entry(24, 2**32 - 2), "compressed"),
     "torch: a record of 4 GB, twice": (_torch_entry(20, 2**32 - 2, 2**32 - 2), "claims"),
     "torch: a record over others": (_torch_entry(20, 500, 500), "overlaps"),
+    "torch: a record of another method": (_torch_entry(10, 8), "compressed"),
+    "torch: a record in the place of another": (_torch_exchanged, "where the directory says"),
+    "torch: no end": (
+        lambda canary: replaced(weight_files.torch_saved(), b"PK\5\6", b"PK\5\7"),
+        "end is missing",
+    ),
     "torch: a record elsewhere": (_torch_entry(42, 7), "where the directory says"),
     "torch: a record behind the end": (_torch_entry(42, 2**32 - 2), "outside"),
     "torch: a bomb": (_torch_bomb, "compressed"),
