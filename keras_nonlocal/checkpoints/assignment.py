@@ -146,7 +146,8 @@ def assign(
             stacklevel=3,
         )
     for address, variable in variables.items():
-        variable.assign(tensors[address].astype("float32", copy=False))
+        # A copy, because JAX would keep a view, and with it the file that it lies in.
+        variable.assign(np.array(tensors[address], "float32", order="C"))
 
 
 def _complete(tensors, layout):

@@ -190,7 +190,11 @@ def _write_torch(arrays, file, layout, network):
         raise ImportError(
             "Writing a PyTorch file needs torch: pip install 'keras_nonlocal[torch]'."
         ) from error
-    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    # JAX lends its values read-only, which torch warns of.
+    state = {
+        name: torch.from_numpy(array if array.flags.writeable else array.copy())
+        for name, array in arrays.items()
+    }
     if layout is rules.GLUONCV:
         content = state
     elif layout is rules.MMACTION2:

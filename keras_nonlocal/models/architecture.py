@@ -94,7 +94,7 @@ class Architecture:
         frames_per_group: pairs of a stage and the frames that see each other in it.
         frozen_norm: whether norms are affine, see `BatchNormalization(frozen=True)`.
         head_window: height and width that the head averages at once; `None`: all.
-        kernel_initializer: of the convolutions outside non-local blocks.
+        kernel_initializer: of all kernels but the classifier's; `None`: those to train with.
     """
 
     blocks: tuple[int, int, int, int]
@@ -112,7 +112,7 @@ class Architecture:
     frames_per_group: tuple[tuple[int, int], ...]
     frozen_norm: bool
     head_window: int | None
-    kernel_initializer: str
+    kernel_initializer: str | None
 
 
 def architecture(
@@ -126,7 +126,7 @@ def architecture(
     mode,
     pool2,
     frozen_norm,
-    kernel_initializer="he_normal",
+    kernel_initializer=None,
 ):
     """Collects the facts of one network from the arguments of a builder.
 
@@ -135,7 +135,7 @@ def architecture(
         inflation: "3x1x1", "3x3x3", or `None` for a network without 3-D kernels.
         inflated: see `I3D`.
         non_local: 1, 5, 10, places, or `()` for none.
-        kernel_initializer: of the convolutions.
+        kernel_initializer: of all kernels but the classifier's; `None`: those to train with.
 
     Returns:
         An `Architecture`.
@@ -163,6 +163,7 @@ def architecture(
         "pool_size": facts.pool_size,
         "pool_position": facts.pool_position,
         "norm": None if frozen_norm else "batch_norm",
+        "kernel_initializer": kernel_initializer,
     }
     return Architecture(
         blocks=blocks,

@@ -6,7 +6,7 @@ import keras
 
 from keras_nonlocal import preprocessing
 from keras_nonlocal.checkpoints import fetching, inflation, zoo
-from keras_nonlocal.layers import Conv3D
+from keras_nonlocal.layers import Conv3D, NonLocal3D
 from keras_nonlocal.models import architecture as facts
 from keras_nonlocal.models import video_resnet
 
@@ -105,8 +105,8 @@ def build_graph(
 
     Args:
         kind: name of the builder.
-        blank: whether the convolutions' kernels will be set at once, so that random values need
-            not be drawn: on JAX that takes most of the time.
+        blank: whether kernels will be set at once, so that random values need not be drawn: on
+            JAX that takes most of the time.
         The others: see the builders; `inflation=None` and `non_local=()` for networks without.
 
     Returns:
@@ -128,7 +128,7 @@ def build_graph(
         mode=mode,
         pool2=pool2,
         frozen_norm=frozen_norm,
-        kernel_initializer="zeros" if blank else "he_normal",
+        kernel_initializer="zeros" if blank else None,
     )
     inputs = keras.Input(_check_input_shape(input_shape, clip, architecture), name="clip")
     x = video_resnet.build_backbone(architecture, inputs)
@@ -139,10 +139,18 @@ def build_graph(
     elif pooling == "max":
         x = keras.layers.GlobalMaxPooling3D(name="max_pool")(x)
     model = keras.Model(inputs, x, name=name or kind.lower())
-    for layer in model.layers if blank else ():
-        if isinstance(layer, Conv3D):
-            layer.kernel_initializer = keras.initializers.get("he_normal")  # for clones of it
+    if blank:
+        _forget_zeros(model)
     return preprocessing.remember(model, source, clip)
+
+
+def _forget_zeros(model):
+    """Gives layers the initializers that a clone of the model is to start with."""
+    for layer in model.layers:
+        if isinstance(layer, Conv3D):
+            layer.kernel_initializer = keras.initializers.get("he_normal")
+        elif isinstance(layer, NonLocal3D):
+            layer.kernel_initializer = NonLocal3D().kernel_initializer
 
 
 def _check_input_shape(input_shape, clip, architecture):

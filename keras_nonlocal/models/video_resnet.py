@@ -78,7 +78,7 @@ def _conv_norm(facts, x, filters, kernel_size, strides, name, gamma_initializer=
         filters,
         kernel_size,
         strides,
-        kernel_initializer=facts.kernel_initializer,
+        kernel_initializer=facts.kernel_initializer or "he_normal",
         name=f"{name}_conv",
     )(x)
     return BatchNormalization(
