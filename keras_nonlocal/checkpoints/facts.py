@@ -23,7 +23,8 @@ def read_facts(tensors):
     """
     shapes = {address: array.shape for address, array in tensors.items()}
     blocks = _count_blocks(shapes)
-    width = shapes.get("conv1_conv/kernel", ())[-1:]
+    # From any of its tensors, so that one that is missing can be named later.
+    width = _first(shapes, "conv1_conv/kernel", "conv1_norm/gamma", "conv1_norm/beta")
     if not blocks or not width or width[0] > _MOST_CHANNELS:
         raise CheckpointError(
             "The tensors are of no bottleneck ResNet with stages 2 to 5 and a stem of at most "
@@ -43,16 +44,32 @@ def read_facts(tensors):
             if (match := re.match(r"res(\d)_(\d+)_nonlocal/", address))
         }
     )
-    return {
+    network = {
         "depth": blocks,
         "width": width[0],
-        "classes": shapes.get("predictions/kernel", (None,))[-1],
+        "classes": next(iter(_first(shapes, "predictions/kernel", "predictions/bias")), None),
         "inflation": inflation,
         "inflated": tuple(sorted(places["a"] | places["b"])),
         "non_local": tuple(non_local),
         "mode": _read_mode(shapes, non_local),
         "frozen_norm": not any(address.endswith("moving_mean") for address in shapes),
     }
+    _check_size(network, sum(array.size for array in tensors.values()))
+    return network
+
+
+def _check_size(network, held):
+    """Raises if names and a few shapes claim a network that is far larger than the file."""
+    channels = [4 * network["width"] * 2**stage for stage in range(4)]
+    # Of a block: c/4 to c/4 by 1x1 or more, c/4 to c/4 by 3x3, c/4 to c, and c to c/4.
+    blocks = sum(n * c * c for n, c in zip(network["depth"], channels, strict=True)) * 17 // 16
+    local = sum(channels[stage - 2] ** 2 for stage, _ in network["non_local"])
+    head = channels[-1] * (network["classes"] or 0)
+    if held < 0.3 * (blocks + local + head):
+        raise CheckpointError(
+            f"The names tell of a network with more than {blocks + local + head:,} weights, but "
+            f"the tensors hold {held:,} in all. The file is damaged or was edited."
+        )
 
 
 def _count_blocks(shapes):
@@ -68,7 +85,12 @@ def _count_blocks(shapes):
 def _read_mode(shapes, non_local):
     if not non_local:
         return None
-    prefix = "res{}_{}_nonlocal/".format(*non_local[0])
-    if prefix + "w_f" in shapes:
+    if any(address.endswith("_nonlocal/w_f") for address in shapes):
         return "concatenation"
-    return None if prefix + "theta/kernel" in shapes else "gaussian"
+    embedded = any("_nonlocal/theta/" in a or "_nonlocal/phi/" in a for a in shapes)
+    return None if embedded else "gaussian"
+
+
+def _first(shapes, *addresses):
+    """The last size of the first of these tensors that is there and has one."""
+    return next((shapes[a][-1:] for a in addresses if shapes.get(a)), ())

@@ -163,6 +163,8 @@ def check_weights_path(weights):
     if not path.is_file() or not path.name.endswith((".weights.h5", ".keras", ".weights.json")):
         like = difflib.get_close_matches(str(weights), CHECKPOINTS, n=3, cutoff=0.6)
         hint = f" Names like it: {', '.join(map(repr, like))}." if like else ""
+        if path.is_file():
+            hint = " Files of other implementations go through keras_nonlocal.load_checkpoint."
         raise ValueError(
             "`weights` must be None, 'imagenet', a name of keras_nonlocal.list_weights() such as "
             "'camera_motion' or 'nl_i3d_r50_8x8.kinetics400_vnl', or an existing .weights.h5 or "

@@ -9,6 +9,7 @@ import pytest
 
 import keras_nonlocal as knl
 from keras_nonlocal.checkpoints import assignment, readers
+from keras_nonlocal.models import assembly
 from tests.checkpoints import networks
 from tests.subjects import fill
 
@@ -142,6 +143,26 @@ def test_all_faults_are_listed_at_once(arrays, tmp_path):
     assert "a.pkl" in message
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "conv1_w",
+        "res_conv1_bn_s",
+        "res2_0_branch1_w",
+        "res5_1_branch2c_bn_riv",
+        "nonlocal_conv3_1_theta_w",
+        "nonlocal_conv3_1_phi_b",
+        "nonlocal_conv3_1_bn_rm",
+        "pred_w",
+        "pred_b",
+    ],
+)
+def test_any_tensor_that_is_missing_is_named(name, arrays, tmp_path):
+    faulty = {key: array for key, array in arrays.items() if key != name}
+    with pytest.raises(knl.CheckpointError, match=f"1 only in the model: {name}"):
+        load(write(faulty, tmp_path / "a.pkl"))
+
+
 def test_nothing_is_loaded_into_a_model_that_does_not_fit(arrays, tmp_path):
     model = networks.make("psf_nli3d_caffe2", seed=5)
     before = [np.array(variable) for variable in model.weights]
@@ -207,13 +228,18 @@ def test_networks_for_images_are_sent_to_inflate_weights(name, tmp_path):
     [
         {"res3_900_branch2a_w": np.zeros(1, "float32")},
         {"conv1_w": np.zeros((4096, 3, 1, 7, 7), "float32")},
-        {"conv1_w": np.zeros((), "float32")},
+        {"conv1_w": np.zeros((1024, 3, 1, 1, 1), "float32")},
+        {"res5_150_branch2a_w": np.zeros(1, "float32")},
+        {"pred_w": np.zeros((10**6, 1), "float32")},
     ],
-    ids=["blocks", "width", "rank"],
+    ids=["blocks", "stem", "width", "stage", "classes"],
 )
-def test_sizes_that_no_network_has_are_refused_before_it_is_built(change, arrays, tmp_path):
+def test_sizes_that_no_network_has_are_refused_before_it_is_built(
+    change, arrays, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(assembly, "build_graph", None)
     path = write({**arrays, **change}, tmp_path / "a.pkl")
-    with pytest.raises(knl.CheckpointError, match="of no bottleneck ResNet"):
+    with pytest.raises(knl.CheckpointError, match="of no bottleneck ResNet|the tensors hold"):
         load(path)
 
 
