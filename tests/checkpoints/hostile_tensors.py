@@ -166,6 +166,10 @@ TORCH = {
         lambda canary: b"PK\5\6" + weight_files.torch_saved(),
         "neither",
     ),
+    "torch: one storage as many tensors": (
+        _torch(lambda torch: dict(enumerate(torch.ones(10_000).half().unfold(0, 9_900, 1)))),
+        "bytes of tensors",
+    ),
     "torch: a sparse tensor": (_torch(lambda torch: {"a": torch.eye(3).to_sparse()}), "_sparse_"),
     "torch: a quantised tensor": (
         _torch(lambda torch: {"a": Call(torch._utils._rebuild_qtensor, 1)}),

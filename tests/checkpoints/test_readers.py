@@ -71,6 +71,7 @@ TREES = {
     "model_state": {"model_state": STATE, "optimizer_state": {"state": {0: STATE}}},
     "state_dict": {"state_dict": STATE, "model": {"depth": 50}},
     "model": {"model": STATE},
+    "flat, beside settings": {"model": {"depth": 50}, **STATE},
 }
 
 
