@@ -1,8 +1,10 @@
-"""Every Python snippet of the documents runs, and their numbers are those of the code."""
+"""Every snippet of the documents runs, and their numbers are those of the code."""
 
 import pathlib
 import re
+import shlex
 import subprocess
+import warnings
 
 import av
 import keras
@@ -10,6 +12,9 @@ import numpy as np
 import pytest
 
 import keras_nonlocal
+from keras_nonlocal import cli
+from keras_nonlocal.checkpoints import fetching, kernels, rules, zoo
+from keras_nonlocal.models import architecture
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -18,8 +23,13 @@ DOCUMENTS = sorted(
 )
 
 
-def snippets_of(path):
-    return re.findall(r"^```python\n(.*?)^```", path.read_text(), re.DOTALL | re.MULTILINE)
+SMALL = {"depth": (1, 1, 1, 1), "width": 4}
+
+
+def snippets_of(path, languages="python"):
+    """Pairs of language and code."""
+    text = path.read_text()
+    return re.findall(rf"^```({languages})\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def write_video(path, seed, frames=24, height=72, width=96):
@@ -36,6 +46,60 @@ def write_video(path, seed, frames=24, height=72, width=96):
         container.mux(stream.encode())
 
 
+class _FirstBlocks(keras.Model):
+    """The stem and the first block of each stage of a ResNet of keras.applications."""
+
+    def __init__(self, resnet):
+        super().__init__(name=resnet.name)
+        self.kept = [x for x in resnet.layers if re.match("conv1_|conv._block1_", x.name)]
+
+
+def shrink(monkeypatch):
+    """Makes the networks of 50 layers small where they begin with published weights."""
+    full = keras.applications.ResNet50
+
+    def small(weights, **arguments):
+        resnet = full(weights=None, **arguments)
+        return _FirstBlocks(resnet) if weights == "imagenet" else resnet
+
+    monkeypatch.setattr(keras.applications, "ResNet50", small)
+    monkeypatch.setitem(architecture.DEPTHS, 50, (1, 1, 1, 1))
+
+
+def publish(folder, monkeypatch):
+    """Puts small networks where a document wants published files."""
+    monkeypatch.setenv("KERAS_HOME", str(folder / "keras"))
+    monkeypatch.delattr(keras.utils, "get_file")  # Nothing is to be downloaded.
+    kept = fetching.folder()
+    kept.mkdir(parents=True)
+    # 2-D kernels under torchvision's names.
+    import torch
+
+    image_network = keras_nonlocal.C2D(depth=(1, 1, 1, 1), source="torchvision")
+    state = {
+        name: torch.from_numpy(kernels.from_keras(v.path, np.array(v), flat=True))
+        for v in image_network.weights
+        for name in rules.TORCHVISION.names_of(v.path)
+    }
+    torch.save(state, folder / "resnet50-11ad3fa6.pth")
+    network = keras_nonlocal.NLI3D(source="pyslowfast", **SMALL)
+    keras_nonlocal.save_checkpoint(network, folder / "I3D_NLN_8x8_R50.pkl")
+    network = keras_nonlocal.NLI3D(**SMALL)
+    keras_nonlocal.save_checkpoint(network, folder / "i3d_nonlocal_8x8_IN_pretrain_400k.pkl")
+    name = "nl_i3d_r50_8x8.kinetics400_vnl"
+    keras_nonlocal.save_checkpoint(
+        keras_nonlocal.NLI3D(depth=(1, 1, 1, 1)), kept / zoo.CHECKPOINTS[name].file
+    )
+
+
+def run_shell(text):
+    """Runs the commands of this package, in this process; others need a machine of their own."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["keras-nonlocal"]:
+            assert cli.main(words[1:]) == 0, line
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_snippets_run_one_after_the_other(path, tmp_path, monkeypatch):
     """In one folder, so that one snippet finds what the one before it wrote."""
@@ -43,15 +107,25 @@ def test_snippets_run_one_after_the_other(path, tmp_path, monkeypatch):
     for seed in range(8):
         write_video(tmp_path / "videos" / ("jump", "run")[seed % 2] / f"{seed}.mp4", seed)
     write_video(tmp_path / "video.mp4", seed=8)
-    for number, snippet in enumerate(snippets_of(path)):
+    if "list_weights" in path.read_text() or "load_checkpoint" in path.read_text():
+        shrink(monkeypatch)
+        publish(tmp_path, monkeypatch)
+    for number, (language, snippet) in enumerate(snippets_of(path, "python|bash")):
         keras.utils.set_random_seed(0)
-        code = compile(snippet, f"{path.name}, snippet {number + 1}", "exec")
-        exec(code, {"__name__": "__main__"})
+        if language == "bash":
+            run_shell(snippet)
+        else:
+            code = compile(snippet, f"{path.name}, snippet {number + 1}", "exec")
+            with warnings.catch_warnings():
+                # Other classes than the file's, which a document may show.
+                warnings.filterwarnings("ignore", "The classifier starts anew")
+                exec(code, {"__name__": "__main__"})
 
 
-def test_the_readme_has_its_three_snippets():
+def test_the_readme_has_its_snippets():
     text = (ROOT / "README.md").read_text()
-    assert len(snippets_of(ROOT / "README.md")) == 3
+    assert len(snippets_of(ROOT / "README.md")) == 7
+    assert sum("keras-nonlocal" in code for _, code in snippets_of(ROOT / "README.md", "bash")) == 1
     for heading in ("## Build", "## Fine-tune", "## Export"):
         assert f"{heading}\n\n```python" in text
 
