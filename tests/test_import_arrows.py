@@ -10,17 +10,19 @@ ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "keras_nonlocal"
 
 EVERY_ROOM = set(
-    "layers models checkpoints preprocessing data training evaluation export visualization".split()
+    "layers models archives checkpoints preprocessing data training evaluation export "
+    "visualization".split()
 )
 # Each room or file, with the rooms of ours that it may import besides its own.
 ARROWS = {
     "layers": set(),
     "preprocessing.py": set(),
-    "checkpoints": {"preprocessing"},
+    "archives": set(),
+    "checkpoints": {"archives", "preprocessing"},
     # The builders look names of weights up in the zoo, which knows no network.
     "models": {"layers", "checkpoints", "preprocessing"},
-    "checkpoints/load.py": {"models", "preprocessing"},
-    "checkpoints/save.py": {"models"},
+    "checkpoints/load.py": {"archives", "models", "preprocessing"},
+    "checkpoints/save.py": {"archives", "models"},
     "data": {"preprocessing"},
     "training": set(),
     "evaluation.py": set(),
@@ -30,11 +32,22 @@ ARROWS = {
     "__init__.py": EVERY_ROOM,
 }
 # What comes with an extra, or only with the development tools.
-OPTIONAL = {"torch", "jax", "matplotlib", "skimage", "PIL", "scipy", "official", "gradio"}
+OPTIONAL = {
+    "torch",
+    "safetensors",
+    "jax",
+    "matplotlib",
+    "skimage",
+    "PIL",
+    "scipy",
+    "official",
+    "gradio",
+}
 # What `import keras_nonlocal` imports, also on a machine that has JAX alone.
 WITHOUT_TENSORFLOW = (
     "layers",
     "models",
+    "archives",
     "checkpoints",
     "export",
     "preprocessing.py",

@@ -14,8 +14,10 @@ import pytest
 
 import keras_nonlocal as knl
 from keras_nonlocal import cli
-from keras_nonlocal.checkpoints import kernels, readers, rules, zoo
-from tests.checkpoints import hostile, networks
+from keras_nonlocal.archives import readers
+from keras_nonlocal.checkpoints import kernels, rules, zoo
+from tests.archives import hostile
+from tests.checkpoints import networks
 from tests.subjects import fill
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -6,8 +6,9 @@ import warnings
 
 import numpy as np
 
-from keras_nonlocal.checkpoints import kernels, readers, rules
-from keras_nonlocal.checkpoints.errors import CheckpointError
+from keras_nonlocal.archives import readers
+from keras_nonlocal.archives.errors import CheckpointError
+from keras_nonlocal.checkpoints import kernels, rules
 
 _SHOWN = 12
 

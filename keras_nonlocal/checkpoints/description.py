@@ -6,7 +6,8 @@ import os
 
 import numpy as np
 
-from keras_nonlocal.checkpoints import fetching, inspection, readers, rules
+from keras_nonlocal.archives import readers
+from keras_nonlocal.checkpoints import fetching, inspection, rules
 
 _LAYERS = {(3, 4, 6, 3): "50 layers", (3, 4, 23, 3): "101 layers"}
 

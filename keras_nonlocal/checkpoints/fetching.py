@@ -19,8 +19,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import assignment
-from keras_nonlocal.checkpoints.errors import CheckpointError
 
 _SECONDS_OF_SILENCE = 60
 _LOGGER = logging.getLogger("keras_nonlocal")

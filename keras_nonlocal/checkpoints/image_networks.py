@@ -7,8 +7,9 @@ import types
 import keras
 import numpy as np
 
-from keras_nonlocal.checkpoints import assignment, kernels, readers, rules
-from keras_nonlocal.checkpoints.errors import CheckpointError
+from keras_nonlocal.archives import readers
+from keras_nonlocal.archives.errors import CheckpointError
+from keras_nonlocal.checkpoints import assignment, kernels, rules
 from keras_nonlocal.checkpoints.layout import Layout
 
 _BLOCK = "res{stage}_{block}"

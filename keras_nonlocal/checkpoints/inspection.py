@@ -7,8 +7,9 @@ import pathlib
 import re
 import warnings
 
-from keras_nonlocal.checkpoints import assignment, facts, hints, image_networks, readers, rules
-from keras_nonlocal.checkpoints.errors import CheckpointError
+from keras_nonlocal.archives import readers
+from keras_nonlocal.archives.errors import CheckpointError
+from keras_nonlocal.checkpoints import assignment, facts, hints, image_networks, rules
 from keras_nonlocal.checkpoints.inflation import inflate_weights
 from keras_nonlocal.checkpoints.layout import Layout
 from keras_nonlocal.checkpoints.load import build_network, load_checkpoint

@@ -3,8 +3,9 @@
 import warnings
 
 from keras_nonlocal import preprocessing
-from keras_nonlocal.checkpoints import assignment, facts, hints, readers
-from keras_nonlocal.checkpoints.errors import CheckpointError
+from keras_nonlocal.archives import readers
+from keras_nonlocal.archives.errors import CheckpointError
+from keras_nonlocal.checkpoints import assignment, facts, hints
 from keras_nonlocal.models import architecture, assembly
 
 

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from keras_nonlocal import preprocessing
+from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import assignment, inflation, kernels
-from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.checkpoints.layout import Layout
 
 _OURS = Layout(name="keras_nonlocal", sources=(), rows=(), words=types.MappingProxyType({}))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.checkpoints import assignment, readers
+from keras_nonlocal.archives import readers
+from keras_nonlocal.checkpoints import assignment
 from keras_nonlocal.models import assembly
 from tests.checkpoints import networks
 from tests.subjects import fill

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.checkpoints import readers
+from keras_nonlocal.archives import readers
 from tests.checkpoints import networks
 from tests.subjects import fill
 

@@ -12,10 +12,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from keras_nonlocal.checkpoints import readers
-from keras_nonlocal.checkpoints.readers import CheckpointError, non_finite, read_arrays
-from tests.checkpoints import weight_files
-from tests.checkpoints.weight_files import opcode, python2_pickle
+from keras_nonlocal.archives import readers
+from keras_nonlocal.archives.readers import CheckpointError, non_finite, read_arrays
+from tests.archives import weight_files
+from tests.archives.weight_files import opcode, python2_pickle
 
 
 @pytest.fixture(autouse=True)

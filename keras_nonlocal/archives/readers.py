@@ -8,11 +8,11 @@ import stat
 
 import numpy as np
 
-from keras_nonlocal.checkpoints.errors import CheckpointError
-from keras_nonlocal.checkpoints.pickled_arrays import read_pickle
-from keras_nonlocal.checkpoints.recognition import recognise
-from keras_nonlocal.checkpoints.safetensors_files import read_safetensors
-from keras_nonlocal.checkpoints.torch_files import read_torch
+from keras_nonlocal.archives.errors import CheckpointError
+from keras_nonlocal.archives.pickled_arrays import read_pickle
+from keras_nonlocal.archives.recognition import recognise
+from keras_nonlocal.archives.safetensors_files import read_safetensors
+from keras_nonlocal.archives.torch_files import read_torch
 
 __all__ = ["Archive", "CheckpointError", "non_finite", "read_arrays"]
 

@@ -6,7 +6,7 @@ true, so that torch may be told to load them.
 
 import math
 
-from keras_nonlocal.checkpoints.inert import (
+from keras_nonlocal.archives.inert import (
     MAX_VALUES,
     Inert,
     OrderedDict,

@@ -6,8 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from keras_nonlocal.checkpoints.pickled_arrays import read_pickle
-from tests.checkpoints.weight_files import opcode, python2_pickle
+from keras_nonlocal.archives.pickled_arrays import read_pickle
+from tests.archives.weight_files import opcode, python2_pickle
 
 hypothesis = pytest.importorskip("hypothesis")
 hnp = pytest.importorskip("hypothesis.extra.numpy")

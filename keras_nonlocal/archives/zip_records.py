@@ -6,7 +6,7 @@ read differently. So this reads what torch.save writes, and nothing else.
 
 import struct
 
-from keras_nonlocal.checkpoints.errors import CheckpointError
+from keras_nonlocal.archives.errors import CheckpointError
 
 MAX_RECORDS = 20_000
 _END = struct.Struct("<4s4H2LH")

@@ -8,7 +8,7 @@ reading. Strings, which is where arrays keep their bytes, stay in the buffer unt
 
 import pickletools
 
-from keras_nonlocal.checkpoints.inert import (
+from keras_nonlocal.archives.inert import (
     MAX_VALUES,
     Inert,
     OrderedDict,
@@ -17,7 +17,7 @@ from keras_nonlocal.checkpoints.inert import (
     damage,
     refusal,
 )
-from keras_nonlocal.checkpoints.pickle_stack import Stack
+from keras_nonlocal.archives.pickle_stack import Stack
 
 # The longest number in bytes: more digits Python would not even print.
 _MAX_NUMBER = 255

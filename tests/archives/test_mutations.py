@@ -1,6 +1,6 @@
 """Whatever happens to a file, it is read or refused: no other error, and no crash.
 
-    python tests/checkpoints/test_mutations.py 1000000
+    python tests/archives/test_mutations.py 1000000
 
 tries so many files at random, in one process, and says how many of them were read.
 """
@@ -16,8 +16,8 @@ import pytest
 if __name__ == "__main__":
     sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from keras_nonlocal.checkpoints.readers import CheckpointError, read_arrays
-from tests.checkpoints import weight_files
+from keras_nonlocal.archives.readers import CheckpointError, read_arrays
+from tests.archives import weight_files
 
 # How many files the default run and the slow one try, by kind of file.
 COUNTS = {"pickle": (1500, 100_000), "torch": (400, 10_000), "safetensors": (300, 10_000)}

@@ -3,7 +3,7 @@
 import codecs
 import re
 
-from keras_nonlocal.checkpoints.errors import CheckpointError
+from keras_nonlocal.archives.errors import CheckpointError
 
 # Of opcodes, and of values: what a network of thousands of tensors needs, and read in a second.
 MAX_VALUES = 250_000

@@ -2,7 +2,7 @@
 
 import struct
 
-from keras_nonlocal.checkpoints.inert import Text, damage, refusal, to_bytes
+from keras_nonlocal.archives.inert import Text, damage, refusal, to_bytes
 
 # The longest line that is a number, an index or a name.
 _MAX_LINE = 700

@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 
-from tests.checkpoints.weight_files import HUGE, MANY, long_integer, opcode, python2_pickle
+from tests.archives.weight_files import HUGE, MANY, long_integer, opcode, python2_pickle
 
 _MEGABYTE = opcode(b"X", "<I", 1 << 20) + b"a" * (1 << 20)
 

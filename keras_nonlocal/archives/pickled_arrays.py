@@ -6,7 +6,7 @@ import reprlib
 
 import numpy as np
 
-from keras_nonlocal.checkpoints.inert import (
+from keras_nonlocal.archives.inert import (
     Inert,
     Symbol,
     Text,
@@ -15,7 +15,7 @@ from keras_nonlocal.checkpoints.inert import (
     plain,
     refusal,
 )
-from keras_nonlocal.checkpoints.unpickling import Machine
+from keras_nonlocal.archives.unpickling import Machine
 
 _NUMBER = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16)")
 # Of NumPy 1 as of NumPy 2; more no array has.

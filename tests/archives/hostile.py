@@ -10,9 +10,9 @@ import zipfile
 
 import numpy as np
 
-from tests.checkpoints import weight_files
-from tests.checkpoints.hostile_pickles import CODE, SIZES, VALUES, bytes_of
-from tests.checkpoints.hostile_tensors import SAFETENSORS, TORCH
+from tests.archives import weight_files
+from tests.archives.hostile_pickles import CODE, SIZES, VALUES, bytes_of
+from tests.archives.hostile_tensors import SAFETENSORS, TORCH
 
 
 def _tar(canary):

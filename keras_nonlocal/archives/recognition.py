@@ -3,8 +3,8 @@
 import codecs
 import re
 
-from keras_nonlocal.checkpoints.errors import CheckpointError
-from keras_nonlocal.checkpoints.torch_files import LEGACY_MAGIC, ZIP_MAGIC
+from keras_nonlocal.archives.errors import CheckpointError
+from keras_nonlocal.archives.torch_files import LEGACY_MAGIC, ZIP_MAGIC
 
 _SAVE_AGAIN = "Download it again, or give another file."
 _UNPACK = "Unpack it, and give the file of weights inside."

@@ -5,8 +5,8 @@ import re
 import struct
 import zipfile
 
-from tests.checkpoints import weight_files
-from tests.checkpoints.hostile_pickles import (
+from tests.archives import weight_files
+from tests.archives.hostile_pickles import (
     CODE,
     DOUBLED_KEY,
     NESTED,
@@ -16,7 +16,7 @@ from tests.checkpoints.hostile_pickles import (
     repeating,
     valued,
 )
-from tests.checkpoints.weight_files import (
+from tests.archives.weight_files import (
     HUGE,
     MANY,
     long_integer,

@@ -7,12 +7,12 @@ with the machine that reads pickles of NumPy arrays and other stand-ins.
 
 import os
 
-from keras_nonlocal.checkpoints.errors import CheckpointError
-from keras_nonlocal.checkpoints.inert import damage, plain
-from keras_nonlocal.checkpoints.pickled_tensors import Tensor, Tensors
-from keras_nonlocal.checkpoints.safetensors_files import widen
-from keras_nonlocal.checkpoints.unpickling import Machine
-from keras_nonlocal.checkpoints.zip_records import read_records
+from keras_nonlocal.archives.errors import CheckpointError
+from keras_nonlocal.archives.inert import damage, plain
+from keras_nonlocal.archives.pickled_tensors import Tensor, Tensors
+from keras_nonlocal.archives.safetensors_files import widen
+from keras_nonlocal.archives.unpickling import Machine
+from keras_nonlocal.archives.zip_records import read_records
 
 # The pickle of a file without the tensors; some kilobytes for each of a thousand tensors.
 MAX_PICKLE = 1 << 24

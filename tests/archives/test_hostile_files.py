@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from keras_nonlocal.checkpoints.readers import CheckpointError, read_arrays
-from tests.checkpoints import hostile, weight_files
+from keras_nonlocal.archives.readers import CheckpointError, read_arrays
+from tests.archives import hostile, weight_files
 
 ROOT = pathlib.Path(__file__).parents[2]
 SECONDS = 2
@@ -82,7 +82,7 @@ def test_repacked_torch_files_are_read(tmp_path):
 # packages are in memory already; writing 5 to clear_refs forgets the highest memory so far.
 MEASURE = """
 import json, pathlib, sys, time
-from keras_nonlocal.checkpoints.readers import CheckpointError, read_arrays
+from keras_nonlocal.archives.readers import CheckpointError, read_arrays
 
 def megabytes(what):
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from keras_nonlocal.checkpoints.errors import CheckpointError
+from keras_nonlocal.archives.errors import CheckpointError
 
 # A tensor takes about a hundred bytes of the header.
 MAX_HEADER = 1 << 23
