@@ -33,7 +33,7 @@ def main(arguments=None):
 
     >>> main(["weights", "camera_motion"])  # doctest: +ELLIPSIS
     camera_motion
-      load        keras_nonlocal.NLI3D(weights="camera_motion")
+      load        model = knl.NLI3D(weights="camera_motion")
     ...
     0
     """

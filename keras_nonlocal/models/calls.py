@@ -57,7 +57,7 @@ def write_builder_call(network, **more):
             network = {**network, "inflated": words}
     for number in (10, 1, 5):
         if architecture.non_local_places(number, blocks, network["source"]) == non_local:
-            network = {**network, "non_local": 10}
+            network = {**network, "non_local": number}
     parameters = inspect.signature(getattr(builders, kind)).parameters
     arguments = {
         key: value
