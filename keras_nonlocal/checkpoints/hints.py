@@ -38,16 +38,20 @@ def read_hints(path, meta):
     return {"mode": mode, "pool2": pool2}
 
 
-def write_python_config(network):
-    """MMAction2's config of a network, as far as its tensors leave it open."""
+def write_python_config(network, frames, stride):
+    """MMAction2's config of a network and its clips, as far as tensors leave them open."""
     kind = "ResNet3d" if network["inflated"] else "C2D" if network["pool2"] else "ResNet"
     blocks = f", non_local_cfg=dict(mode={network['mode']!r})" if network["non_local"] else ""
-    return f"model = dict(backbone=dict(type={kind!r}{blocks}))\n"
+    sampling = f"dict(type='SampleFrames', clip_len={frames}, frame_interval={stride})"
+    return f"model = dict(backbone=dict(type={kind!r}{blocks}))\ntrain_pipeline = [{sampling}]\n"
 
 
-def write_yaml_config(network):
-    """PySlowFast's config of a network, as far as its tensors leave it open."""
+def write_yaml_config(network, frames, stride):
+    """PySlowFast's config of a network and its clips, as far as tensors leave them open."""
     flat = "c2d" if network["pool2"] else "2d"
     mode = "dot_product" if network["mode"] == "dot_product" else "softmax"
     architecture = "i3d" if network["inflated"] else flat
-    return f"MODEL:\n  ARCH: {architecture}\nNONLOCAL:\n  INSTANTIATION: {mode}\n"
+    return (
+        f"DATA:\n  NUM_FRAMES: {frames}\n  SAMPLING_RATE: {stride}\n"
+        f"MODEL:\n  ARCH: {architecture}\nNONLOCAL:\n  INSTANTIATION: {mode}\n"
+    )

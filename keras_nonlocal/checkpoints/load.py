@@ -78,9 +78,7 @@ def load_checkpoint(
     network["mode"] = _settle_mode(network, mode, said["mode"], layout)
     network["pool2"] = _settle_pool2(network, pool2, said["pool2"], layout)
     held = network["classes"]
-    network["classes"] = classes or held
-    if held is None and classes is None:
-        network["classes"] = 400
+    network["classes"] = classes if classes is not None else held if held is not None else 400
     if held is not None and network["classes"] != held:
         warnings.warn(
             f"The classifier starts anew: {str(path)!r} has {held} classes, classes={classes} "
@@ -123,6 +121,11 @@ def build_network(network, **arguments):
 
 def _settle_mode(network, given, hinted, layout):
     if not network["non_local"]:
+        if given is not None:
+            raise CheckpointError(
+                f"`mode` is for files with non-local blocks, and this has none. Received: "
+                f"mode={given!r}. Leave it out."
+            )
         return "embedded_gaussian"
     found = network["mode"]
     possible = (found,) if found else ("embedded_gaussian", "dot_product")

@@ -48,7 +48,7 @@ def save_checkpoint(model, path, source=None, clip=None):
     layout = _choose_layout(model, path, source)
     tensors = {variable.path: np.asarray(variable) for variable in model.weights}
     tensors = {address: array for address, array in tensors.items() if "seed" not in address}
-    network = _check_network(model, tensors, layout, source, clip)
+    network, clip = _check_network(model, tensors, layout, source, clip)
     tensors = _adapt(tensors, layout, network)
     flat = layout.flat_c2d and not network["inflated"]
     arrays = {
@@ -56,7 +56,7 @@ def save_checkpoint(model, path, source=None, clip=None):
         for address, array in tensors.items()
         for name in layout.names_of(address)
     }
-    _write(arrays, path, layout, network)
+    _write(arrays, path, layout, network, clip)
 
 
 def _choose_layout(model, path, source):
@@ -83,7 +83,7 @@ def _choose_layout(model, path, source):
 
 
 def _check_network(model, tensors, layout, source, clip):
-    """Gives the facts of the model, or raises unless the implementation has such a network."""
+    """Gives the model's facts and clip, or raises where the implementation has no such network."""
     strangers = [address for address in tensors if not layout.names_of(address)]
     strangers = [a for a in strangers if layout.out_bias or not a.endswith("/out/bias")]
     if strangers:
@@ -119,7 +119,7 @@ def _check_network(model, tensors, layout, source, clip):
             f"differs: {'; '.join(min(differences, key=len)[:6])}. Build with "
             f"source={source!r} and the right `clip`, and train that network."
         )
-    return network
+    return network, clips[differences.index([])]
 
 
 def _differences(model, network, source, clip):
@@ -164,14 +164,14 @@ def _adapt(tensors, layout, network):
     return tensors
 
 
-def _write(arrays, path, layout, network):
+def _write(arrays, path, layout, network, clip):
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
             if layout is rules.CAFFE2:
                 _write_pickle({"blobs": arrays}, file)
             else:
-                _write_torch(arrays, file, layout, network)
+                _write_torch(arrays, file, layout, network, clip)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -183,7 +183,7 @@ def _write_pickle(content, file):
     file.write(data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n", 1))
 
 
-def _write_torch(arrays, file, layout, network):
+def _write_torch(arrays, file, layout, network, clip):
     try:
         import torch
     except ImportError as error:
@@ -195,12 +195,16 @@ def _write_torch(arrays, file, layout, network):
         name: torch.from_numpy(array if array.flags.writeable else array.copy())
         for name, array in arrays.items()
     }
+    frames, stride = architecture.parse_clip(clip)
     if layout is rules.GLUONCV:
         content = state
     elif layout is rules.MMACTION2:
-        content = {"state_dict": state, "meta": {"cfg": hints.write_python_config(network)}}
+        content = {
+            "state_dict": state,
+            "meta": {"cfg": hints.write_python_config(network, frames, stride)},
+        }
     else:
-        content = {"model_state": state, "cfg": hints.write_yaml_config(network)}
+        content = {"model_state": state, "cfg": hints.write_yaml_config(network, frames, stride)}
     torch.save(content, file)
 
 

@@ -288,6 +288,18 @@ def test_modes_that_the_tensors_exclude_are_refused(mmaction2, tmp_path):
         load(path, "mmaction2", mode="gaussian")
 
 
+def test_mode_is_refused_where_there_are_no_blocks(tmp_path):
+    _, path = networks.save("mma_c2d", tmp_path)
+    with pytest.raises(knl.CheckpointError, match="`mode` is for files with non-local blocks"):
+        load(path, "mmaction2", mode="dot_product")
+
+
+def test_no_classes_are_refused(arrays, tmp_path):
+    with pytest.warns(UserWarning, match="starts anew"):
+        with pytest.raises(ValueError, match="`classes` must be a positive integer"):
+            load(write(arrays, tmp_path / "a.pkl"), classes=0)
+
+
 @pytest.mark.parametrize(
     ("file", "cfg", "given", "pool2"),
     [

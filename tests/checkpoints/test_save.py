@@ -63,6 +63,25 @@ def test_aliases_of_gluoncv_are_written_twice(tmp_path):
     np.testing.assert_array_equal(arrays[block + "W.weight"], arrays[block + "W_bn.0.weight"])
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "psf_nli3d_dot_product",
+            ("NUM_FRAMES: 8", "SAMPLING_RATE: 8", "ARCH: i3d", "dot_product"),
+        ),
+        ("psf_c2d_without_pool2", ("ARCH: 2d",)),
+        ("mma_c2d_without_pool2", ("type='ResNet'", "clip_len=8", "frame_interval=8")),
+        ("mma_nli3d_dot_product", ("type='ResNet3d'", "mode='dot_product'")),
+    ],
+)
+def test_configs_tell_what_tensors_do_not(name, words, tmp_path):
+    _, path = networks.save(name, tmp_path)
+    meta = readers.read_arrays(path).meta
+    config = meta.get("cfg") or meta["meta"]["cfg"]
+    assert [word for word in words if word not in config] == []
+
+
 def test_kernels_of_mmaction2_c2d_are_flat(tmp_path):
     _, path = networks.save("mma_c2d", tmp_path)
     arrays = readers.read_arrays(path).arrays
