@@ -10,6 +10,7 @@ import tensorflow as tf
 import keras_nonlocal as knl
 from keras_nonlocal import preprocessing
 from keras_nonlocal.data import transforms
+from tests.subjects import two_replicas
 
 SOURCES = sorted(preprocessing.NORMALIZATIONS)
 every_source = pytest.mark.parametrize("source", SOURCES)
@@ -195,7 +196,7 @@ def test_what_a_model_remembers_hinders_no_export(tmp_path):
 
 
 def test_what_a_model_remembers_hinders_no_replicas():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = two_replicas()
     with strategy.scope():
         model = remembering()
         model.compile("sgd", "sparse_categorical_crossentropy")

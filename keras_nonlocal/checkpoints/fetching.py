@@ -4,13 +4,11 @@ Whatever is written, is written in a folder of its own beside and then renamed: 
 a file, and processes that start at once do not meet.
 """
 
-import contextlib
 import functools
 import hashlib
 import logging
 import os
 import pathlib
-import socket
 import tempfile
 import urllib.error
 import zipfile
@@ -22,7 +20,6 @@ from keras import ops
 from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import assignment
 
-_SECONDS_OF_SILENCE = 60
 _LOGGER = logging.getLogger("keras_nonlocal")
 
 
@@ -84,10 +81,7 @@ def _find_original(checkpoint):
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            tempfile.TemporaryDirectory(prefix=".download-", dir=path.parent) as beside,
-            _patience(_SECONDS_OF_SILENCE),
-        ):
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=path.parent) as beside:
             got = keras.utils.get_file(path.name, url, cache_dir=beside, cache_subdir="")
             _check_content(got, checkpoint)
             os.replace(got, path)
@@ -100,17 +94,6 @@ def _find_original(checkpoint):
             f"{checkpoint.url} by hand and put it at {path}: it is used from there."
         ) from fault
     return path
-
-
-@contextlib.contextmanager
-def _patience(seconds):
-    """Lets new connections fail after a silence; `get_file` itself waits for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _check_content(path, checkpoint):

@@ -377,12 +377,3 @@ def test_processes_at_once_do_not_meet(server, record, content, home):
     processes = [subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(2)]
     assert [process.wait(timeout=300) for process in processes] == [0, 0]
     assert files_below(home) == KEPT
-
-
-def test_a_server_that_falls_silent_is_not_waited_for_for_ever(server, record, home, monkeypatch):
-    monkeypatch.setattr(fetching, "_SECONDS_OF_SILENCE", 0.2)
-    end = threading.Event()
-    server.before_answer = lambda: end.wait(20)
-    check_failure(home, "timed out")
-    end.set()
-    assert socket.getdefaulttimeout() is None
