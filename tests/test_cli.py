@@ -135,7 +135,7 @@ def test_what_nothing_tells_is_said(folder, capsys):
 
 CLIPS = {
     "name": ("slow_4x16_mine.pyth", None, "4x16", "the file's name says"),
-    "sizes are no clips": ("mine_224x224.pyth", None, "8x8", "nothing in the file tells"),
+    "sizes are no clips": ("mine_224x224.pkl", None, "8x8", "nothing in the file tells"),
     "PySlowFast's config": (
         "a.pyth",
         "DATA:\n  NUM_FRAMES: 16\n  SAMPLING_RATE: 4\n",
