@@ -1,8 +1,9 @@
-"""Says what each part of a video shows, with weights that come with the package.
+"""Says what each part of a video shows, with weights that load by name.
 
 python examples/predict.py VIDEO... [--weights camera_motion] [--every SECONDS]
 
-The weights "camera_motion" tell how the camera moves: pan, tilt, zoom, turn, or still.
+The weights "camera_motion", which come with the package, tell how the camera moves: pan, tilt,
+zoom, turn, or still. Those of Kinetics-400 are downloaded the first time.
 """
 
 import argparse
@@ -58,8 +59,9 @@ def main():
     """Reads the command line and prints a line for each clip."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("videos", nargs="+", metavar="VIDEO")
-    names = [checkpoint.name for checkpoint in knl.list_weights()]
-    parser.add_argument("--weights", choices=names, default="camera_motion")
+    # Weights of image networks are no network for clips by themselves.
+    names = [checkpoint.name for checkpoint in knl.list_weights() if checkpoint.builder]
+    parser.add_argument("--weights", choices=names, metavar="NAME", default="camera_motion")
     parser.add_argument("--every", type=float, help="seconds from clip to clip")
     arguments = parser.parse_args()
     loaded = load(arguments.weights)
