@@ -249,7 +249,7 @@ def _verify(chosen):
 def _verify_file(path):
     """Prints what is in a file; gives whether it loads."""
     print(_printable(path))
-    record = inspection.find_record(path)
+    record = zoo.find_file(path)
     try:
         if record and os.path.isfile(path):
             _print_pairs(description.describe_record(path, record))

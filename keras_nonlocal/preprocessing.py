@@ -157,7 +157,8 @@ def decode_predictions(probabilities, top=5, class_names=None):
 def remember(model, source, clip, class_names=None):
     """Attaches to a model what its users must know, and functions that know it.
 
-    These are plain attributes of the Python object: `source`, `clip`, `class_names`,
+    These are plain attributes of the Python object: `source`, `clip`, `class_names`, the
+    `network_source` whose layers it has (the first `source` that it was given),
     `preprocess_input(clip)` and `decode_predictions(probabilities, top=5)`. Files and copies
     of the model do not carry them.
 
@@ -179,6 +180,8 @@ def remember(model, source, clip, class_names=None):
     normalization_of(source)
     names = None if class_names is None else tuple(class_names)
     model.source, model.clip, model.class_names = source, clip, names
+    # Whose layers it has; with weights of another source it takes the pixels of that one.
+    model.network_source = getattr(model, "network_source", source)
     model.preprocess_input = functools.partial(preprocess_input, source=source)
     model.decode_predictions = functools.partial(decode_predictions, class_names=names)
     return model

@@ -45,7 +45,7 @@ def rename(path, change):
     """Writes a pickle of the arrays of a file, changed."""
     arrays = dict(readers.read_arrays(path).arrays)
     change(arrays)
-    path.write_bytes(pickle.dumps({"blobs": arrays}))
+    path.write_bytes(pickle.dumps({"blobs": arrays}, protocol=2))
 
 
 SAYS = {
@@ -94,6 +94,8 @@ SAYS = {
 @pytest.mark.parametrize("name", SAYS)
 def test_what_is_in_a_file_is_said(name, folder, capsys):
     _, path = networks.save(name, folder)
+    if path.suffix == ".pkl":
+        rename(path, lambda arrays: None)  # Published pickles hold no config.
     code, lines, noise = verify(capsys, path.name)
     assert (code, noise) == (0, "")
     assert lines[0] == path.name

@@ -27,6 +27,7 @@ def load_into(model, path, source):
     archive = readers.read_arrays(path)
     layout = find_layout(archive.arrays, path, source)
     tensors, strangers = address_tensors(archive.arrays, layout)
+    tensors = complete(tensors, layout)
     assign(model, tensors, layout, strangers, title=f"{str(path)!r} does not fit {model.name}.")
 
 
@@ -43,11 +44,15 @@ def find_layout(arrays, path, source):
             f"{str(path)!r} bears no names of a network that is known here. "
             f"Found {len(arrays)} tensors: {_listing(sorted(arrays), 4)}."
         )
-    flat = layout is rules.TORCHVISION or not layout.flat_c2d
-    if flat and any(array.ndim == 4 for array in arrays.values()):
+    if not layout.flat_c2d and any(array.ndim == 4 for array in arrays.values()):
         raise CheckpointError(
             f"{str(path)!r} holds a network for images ({layout.name} names, 2-D kernels). Build a "
             "network for clips and call inflate_weights(model, path)."
+        )
+    if layout is rules.TORCHVISION:
+        raise CheckpointError(
+            f"{str(path)!r} has torchvision's names, but kernels that span frames, and no source "
+            f"here names such files so. Sources are {', '.join(map(repr, rules.SOURCES))}."
         )
     if source not in layout.sources:
         raise CheckpointError(
@@ -57,13 +62,12 @@ def find_layout(arrays, path, source):
     return layout
 
 
-def address_tensors(arrays, layout, except_for=()):
+def address_tensors(arrays, layout):
     """Sorts the tensors of a file by where they belong.
 
     Args:
         arrays: arrays by name.
         layout: the `Layout` of the file.
-        except_for: patterns of names or addresses to leave out.
 
     Returns:
         Arrays by address, in the axis order of Keras; and the names that belong nowhere.
@@ -75,9 +79,9 @@ def address_tensors(arrays, layout, except_for=()):
     for name, array in arrays.items():
         address = layout.address_of(name)
         if address is None:
-            if not layout.ignores(name) and not _matches(name, except_for):
+            if not layout.ignores(name):
                 strangers.append(name)
-        elif not _matches(name, except_for) and not _excepted(address, except_for):
+        else:
             array = kernels.to_keras(address, array)
             if address in tensors and not np.array_equal(tensors[address], array, equal_nan=True):
                 raise CheckpointError(
@@ -114,7 +118,6 @@ def assign(
         CheckpointError: with the names only in the file, the names only in the model, and the
             shapes that differ.
     """
-    tensors = _complete(tensors, layout)
     variables = {
         variable.path: variable
         for variable in model.weights
@@ -151,7 +154,7 @@ def assign(
         variable.assign(np.array(tensors[address], "float32", order="C"))
 
 
-def _complete(tensors, layout):
+def complete(tensors, layout):
     """Adds what a format leaves out because it is always the same."""
     tensors = dict(tensors)
     if not any(address.endswith("/moving_mean") for address in tensors):
@@ -164,6 +167,31 @@ def _complete(tensors, layout):
             bias = address.replace("norm/beta", "out/bias")
             tensors.setdefault(bias, np.zeros_like(tensors[address]))
     return tensors
+
+
+def leave_out(tensors, strangers, layout, except_for):
+    """Splits off the tensors and names that patterns name.
+
+    Args:
+        tensors: arrays by address.
+        strangers: names that belong nowhere.
+        layout: the `Layout` of the file.
+        except_for: patterns of names, addresses or layers.
+
+    Returns:
+        The tensors and names that stay, and the addresses that do not.
+    """
+    out = [
+        address
+        for address in tensors
+        if _excepted(address, except_for)
+        or any(_matches(name, except_for) for name in layout.names_of(address))
+    ]
+    return (
+        {address: array for address, array in tensors.items() if address not in out},
+        [name for name in strangers if not _matches(name, except_for)],
+        out,
+    )
 
 
 def _matches(name, patterns):

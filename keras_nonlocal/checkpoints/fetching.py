@@ -43,7 +43,7 @@ def load_published(model, checkpoint, build):
     Raises:
         CheckpointError: if the weights cannot be had; it says what to do by hand.
     """
-    _tell_licence(checkpoint.name, checkpoint.licence)
+    tell_licence(checkpoint.name, checkpoint.licence)
     converted = folder() / f"{checkpoint.name}.npz"
     if converted.is_file():
         try:
@@ -57,7 +57,7 @@ def load_published(model, checkpoint, build):
 
 
 @functools.cache
-def _tell_licence(name, licence):
+def tell_licence(name, licence):
     """Says once what a licence forbids."""
     if "-NC-" in licence:
         _LOGGER.warning(

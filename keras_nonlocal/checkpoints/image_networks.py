@@ -98,7 +98,8 @@ def _read_file(path):
             "Caffe2's, PySlowFast's. ResNets of version 2 (norms before convolutions) do not fit. "
             f"Found {len(arrays)} tensors, such as {', '.join(map(repr, sorted(arrays)[:4]))}."
         )
-    tensors, strangers = assignment.address_tensors(arrays, layout, except_for=("predictions",))
+    tensors, strangers = assignment.address_tensors(arrays, layout)
+    tensors, strangers, _ = assignment.leave_out(tensors, strangers, layout, ("predictions",))
     if layout not in _SOURCES or any(map(_spans_frames, tensors, tensors.values())):
         raise _not_an_image_network(title)
     five_axes = any(a.ndim == 5 for a in arrays.values())

@@ -14,9 +14,10 @@ from keras_nonlocal.checkpoints.inflation import inflate_weights
 from keras_nonlocal.checkpoints.layout import Layout
 from keras_nonlocal.checkpoints.load import build_network, load_checkpoint
 from keras_nonlocal.checkpoints.record import Checkpoint
-from keras_nonlocal.checkpoints.zoo import CHECKPOINTS
+from keras_nonlocal.checkpoints.zoo import find_file
 
-_NAMED_CLIP = r"(?<![0-9])([1-9][0-9]{0,2}x[1-9][0-9]?)(?![0-9])"
+# Four frames or more, up to 16 apart: neither kernels (3x1x1) nor sizes of pictures (224x224).
+_NAMED_CLIP = r"(?<![0-9x])((?:[4-9]|[1-9][0-9]{1,2})x(?:[1-9]|1[0-6]))(?:x1)?(?![0-9x])"
 # How the configs of MMAction2 and PySlowFast tell the two numbers of a clip.
 _FRAMES = r"\b(?:clip_len\s*=|NUM_FRAMES:)\s*([1-9][0-9]{0,2})\b"
 _STRIDE = r"\b(?:frame_interval\s*=|SAMPLING_RATE:)\s*([1-9][0-9]?)\b"
@@ -72,16 +73,10 @@ def inspect_file(path):
         except CheckpointError:
             pass  # The attempts to load it will say why.
     said = hints.read_hints(path, archive.meta)
-    record = find_record(path)
+    record = find_file(path)
     return Findings(
         path, archive, layout, network, said, record, *_find_clip(path, archive, record)
     )
-
-
-def find_record(path):
-    """Gives the zoo's record whose file bears this name, or `None`."""
-    name = pathlib.Path(path).name
-    return next((c for c in CHECKPOINTS.values() if c.file == name), None)
 
 
 def _find_clip(path, archive, record):

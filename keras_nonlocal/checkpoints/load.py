@@ -5,7 +5,7 @@ import warnings
 from keras_nonlocal import preprocessing
 from keras_nonlocal.archives import readers
 from keras_nonlocal.archives.errors import CheckpointError
-from keras_nonlocal.checkpoints import assignment, facts, hints
+from keras_nonlocal.checkpoints import assignment, facts, fetching, hints, zoo
 from keras_nonlocal.models import architecture, assembly
 
 
@@ -72,11 +72,14 @@ def load_checkpoint(
     except_for = (except_for,) if isinstance(except_for, str) else tuple(except_for)
     archive = readers.read_arrays(path)
     layout = assignment.find_layout(archive.arrays, path, source)
-    tensors, strangers = assignment.address_tensors(archive.arrays, layout, except_for)
+    tensors, strangers = assignment.address_tensors(archive.arrays, layout)
     network = facts.read_facts(tensors)
     said = hints.read_hints(path, archive.meta)
     network["mode"] = _settle_mode(network, mode, said["mode"], layout)
     network["pool2"] = _settle_pool2(network, pool2, said["pool2"], layout)
+    tensors = assignment.complete(tensors, layout)
+    tensors, strangers, out = assignment.leave_out(tensors, strangers, layout, except_for)
+    except_for = (*except_for, *out)
     held = network["classes"]
     network["classes"] = classes if classes is not None else held if held is not None else 400
     if held is not None and network["classes"] != held:
@@ -103,7 +106,10 @@ def load_checkpoint(
         except_for,
         title=f"{str(path)!r} does not fit the network that its tensors describe.",
     )
-    names = preprocessing.kinetics400_classes() if network["classes"] == held == 400 else None
+    if record := zoo.find_file(path):
+        fetching.tell_licence(record.name, record.licence)
+    known = network["classes"] == 400 and "predictions/kernel" in tensors
+    names = preprocessing.kinetics400_classes() if known else None
     return preprocessing.remember(model, source, clip, names)
 
 

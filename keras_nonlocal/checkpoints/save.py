@@ -28,7 +28,7 @@ def save_checkpoint(model, path, source=None, clip=None):
         path: file to write. ".pkl" gives a Caffe2 pickle (video-nonlocal-net, pyslowfast);
             ".pth" and ".pyth" a PyTorch file (pyslowfast, pytorchvideo, mmaction2, gluoncv).
         source: whose format: "video-nonlocal-net", "pyslowfast", "pytorchvideo", "mmaction2"
-            or "gluoncv". `None`: the source that the model remembers.
+            or "gluoncv". `None`: the one whose layers the model has.
         clip: frames x stride of the clips. `None`: what the model remembers, else any that
             fits its steps over frames.
 
@@ -44,7 +44,7 @@ def save_checkpoint(model, path, source=None, clip=None):
     'nli3d'
     """
     path = pathlib.Path(path)
-    source = source or getattr(model, "source", None)
+    source = source or getattr(model, "network_source", None)
     layout = _choose_layout(model, path, source)
     tensors = {variable.path: np.asarray(variable) for variable in model.weights}
     tensors = {address: array for address, array in tensors.items() if "seed" not in address}
@@ -169,7 +169,8 @@ def _write(arrays, path, layout, network, clip):
     try:
         with temporary.open("wb") as file:
             if layout is rules.CAFFE2:
-                _write_pickle({"blobs": arrays}, file)
+                config = hints.write_yaml_config(network, *architecture.parse_clip(clip))
+                _write_pickle({"blobs": arrays, "cfg": config}, file)
             else:
                 _write_torch(arrays, file, layout, network, clip)
         os.replace(temporary, path)

@@ -59,6 +59,7 @@ def transfer_weights(model, from_model):
     inflation.check_network("model", model)
     inflation.check_network("from_model", from_model)
     _check_strides(model, from_model)
+    _check_modes(model, from_model)
     shapes = {variable.path: tuple(variable.shape) for variable in model.weights}
     tensors = {v.path: keras.ops.convert_to_numpy(v) for v in from_model.weights}
     kept = _kept_blocks(model, tensors)
@@ -75,7 +76,8 @@ def transfer_weights(model, from_model):
         except_for=kept,
         title=f"The weights of {from_model.name} do not fit {model.name}.",
         origin=f"giver {from_model.name}",
-        way_out="Build both with the same `depth` and `width`.",
+        way_out="Both must have the same `depth` and `width`, and `model` all blocks and all "
+        "frames of kernels that the giver has.",
     )
     if starts_anew:
         warnings.warn(
@@ -137,6 +139,20 @@ def _fold_norm(tensors, block):
     kernel, bias = block + "out/kernel", block + "out/bias"
     tensors[bias] = ((tensors[bias] - mean) * scale + beta).astype("float32")
     tensors[kernel] = (tensors[kernel] * scale).astype("float32")
+
+
+def _check_modes(model, from_model):
+    """Raises where blocks would compare positions otherwise, with tensors of the same names."""
+    theirs = {layer.name: getattr(layer, "mode", None) for layer in from_model.layers}
+    alike = {"embedded_gaussian", "dot_product"}
+    for layer in model.layers:
+        mode = getattr(layer, "mode", None)
+        if alike == {mode, theirs.get(layer.name)}:
+            raise CheckpointError(
+                f"{layer.name} has mode={mode!r} in {model.name}, but {theirs[layer.name]!r} in "
+                f"{from_model.name}, where the same weights mean something else. Build both with "
+                "the same `mode`."
+            )
 
 
 def _remember(model, from_model, takes_classes):

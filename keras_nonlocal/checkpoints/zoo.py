@@ -144,6 +144,12 @@ def list_weights():
     return list(CHECKPOINTS.values())
 
 
+def find_file(path):
+    """Gives the record whose file bears this name, or `None`."""
+    name = pathlib.Path(path).name
+    return next((record for record in CHECKPOINTS.values() if record.file == name), None)
+
+
 def locate(checkpoint):
     """Gives the path of a checkpoint that ships with the package."""
     package = pathlib.Path(__file__).parents[1]

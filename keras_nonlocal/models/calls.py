@@ -26,7 +26,7 @@ def facts_of(model):
         "pool2": any(layer.name == "pool2" for layer in model.layers),
         # Frozen norms hide in the layers; in the tensors all norms look alike.
         "frozen_norm": model.get_layer("conv1_norm").frozen,
-        "source": model.source,
+        "source": model.network_source,
         "clip": model.clip,
     }
 

@@ -49,7 +49,7 @@ def home(tmp_path, monkeypatch):
     """An empty home of Keras; nothing may reach the world beyond this machine."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    fetching._tell_licence.cache_clear()
+    fetching.tell_licence.cache_clear()
     return tmp_path / "keras" / "models" / "keras_nonlocal"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import keras_nonlocal as knl
 from keras_nonlocal.archives import readers
-from keras_nonlocal.checkpoints import assignment
+from keras_nonlocal.checkpoints import assignment, fetching
 from keras_nonlocal.models import assembly
 from tests.checkpoints import networks
 from tests.subjects import fill
@@ -185,6 +185,35 @@ def test_what_is_excepted_is_left_out(arrays, tmp_path):
     np.testing.assert_array_equal(
         model.get_layer("res3_0_b_norm").gamma, arrays["res3_0_branch2b_bn_s"]
     )
+
+
+@pytest.mark.parametrize(
+    "except_for",
+    ["res5_1_*", "res5_*", "*_nonlocal", "*/moving_*", "*_bn_rm", "*_w", "predictions", "pred_*"],
+)
+def test_the_network_stays_whole_whatever_is_left_out(except_for, arrays, tmp_path):
+    path = write(arrays, tmp_path / "a.pkl")
+    whole = [variable.path for variable in load(path).weights]
+    model = load(path, except_for=except_for)
+    assert [variable.path for variable in model.weights] == whole
+    assert model.output_shape == (None, 5)
+    block = np.array(model.get_layer("res4_0_b_conv").kernel).transpose(4, 3, 0, 1, 2)
+    assert np.array_equal(block, arrays["res4_0_branch2b_w"]) == (except_for != "*_w")
+
+
+def test_a_published_name_brings_its_licence(arrays, tmp_path, caplog):
+    fetching.tell_licence.cache_clear()
+    path = write(arrays, tmp_path / "i3d_nonlocal_8x8_IN_pretrain_400k.pkl")
+    load(path)
+    load(path)
+    told = [record.message for record in caplog.records]
+    assert len(told) == 1 and "CC-BY-NC-4.0, which forbids commercial use" in told[0]
+
+
+def test_torchvision_names_with_kernels_over_frames_are_no_source_of_ours(tmp_path):
+    path = write({"conv1.weight": np.zeros((8, 3, 5, 7, 7), "float32")}, tmp_path / "a.pkl")
+    with pytest.raises(knl.CheckpointError, match="torchvision's names, but kernels that span"):
+        load(path, "video-nonlocal-net")
 
 
 @pytest.mark.parametrize(

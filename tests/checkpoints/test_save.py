@@ -174,6 +174,22 @@ def test_networks_that_others_lack_are_refused(make, file, source, words, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_pixels_of_other_weights_do_not_change_whose_layers_a_model_has(tmp_path):
+    model = small(source="pyslowfast")
+    knl.transfer_weights(model, small(knl.I3D, source="mmaction2"))
+    assert (model.source, model.network_source) == ("mmaction2", "pyslowfast")
+    knl.save_checkpoint(model, tmp_path / "a.pyth")
+    again = knl.load_checkpoint(tmp_path / "a.pyth", "pyslowfast", crop=32)
+    np.testing.assert_array_equal(again.weights[0], model.weights[0])
+
+
+def test_pickles_tell_the_mode_as_well(tmp_path):
+    model = small(source="pyslowfast", mode="dot_product")
+    knl.save_checkpoint(model, tmp_path / "a.pkl")
+    again = knl.load_checkpoint(tmp_path / "a.pkl", "pyslowfast", crop=32)
+    assert again.get_layer("res3_0_nonlocal").mode == "dot_product"
+
+
 def test_clip_is_found_where_a_model_does_not_remember_it(tmp_path):
     model = fill(small(clip="32x2", input_shape=(32, 32, 32, 3)))
     model.save(tmp_path / "a.keras")

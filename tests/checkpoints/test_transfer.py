@@ -201,3 +201,10 @@ def test_other_models_are_refused(argument):
     networks = {"model": build(knl.C2D), "from_model": build(knl.C2D), argument: other}
     with pytest.raises(ValueError, match=f"`{argument}` must be a network of C2D, I3D"):
         transfer_weights(**networks)
+
+
+def test_blocks_of_another_mode_are_refused():
+    small = {"depth": (1, 1, 1, 1), "width": 4, "input_shape": (8, 32, 32, 3)}
+    giver = knl.NLI3D(mode="dot_product", **small)
+    with pytest.raises(CheckpointError, match="mode='embedded_gaussian' in .* but 'dot_product'"):
+        knl.transfer_weights(knl.NLI3D(**small), giver)
