@@ -1,5 +1,6 @@
 """What the machine of unpickling.py makes of a pickle's strings and objects, none of it alive."""
 
+import abc
 import codecs
 import re
 
@@ -98,16 +99,16 @@ def _to_latin1(view, encoding):
     return content
 
 
-class Inert:
+class Inert(abc.ABC):
     """Stands in for an object that the file wants made."""
 
     def build(self, machine, state):
         """Answers the opcode that sets an object's state."""
         raise refusal(f"sets the state of a {type(self).__name__.lstrip('_')} (opcode BUILD)")
 
+    @abc.abstractmethod
     def finish(self):
         """Gives what the caller gets in the place of the object."""
-        raise NotImplementedError
 
 
 class Symbol(Inert):
