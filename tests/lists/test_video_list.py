@@ -1,0 +1,155 @@
+"""Lists of videos: what fits into one, and their division."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from keras_nonlocal.data import VideoList, split_videos
+
+
+def videos_of(*counts):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    paths = [f"{label}/{number}.mp4" for number, label in enumerate(labels)]
+    return VideoList(paths, labels, [f"class{n}" for n in range(len(counts))])
+
+
+def full_list():
+    """Three videos with everything that a list can tell of them."""
+    return VideoList(
+        ["a", "b", "c"],
+        [[1, 0], [0, 0], [1, 1]],
+        ["x", "y"],
+        events=[[(0, 1.0, 2.5)], [], [(0, 0, 1), (1, 3, 3)]],
+        num_frames=[7, 0, 9],
+        fps=24.0,
+    )
+
+
+def test_labels_must_match_paths():
+    with pytest.raises(ValueError, match="`labels` must hold one class number a path. Received: 1"):
+        VideoList(["a.mp4"], [0, 1], ["x", "y"])
+
+
+def test_labels_must_be_classes():
+    with pytest.raises(ValueError, match=r"`labels` must lie in \[0, 1\).*Received: 1 for 'b.mp4'"):
+        VideoList(["a.mp4", "b.mp4"], [0, 1], ["x"])
+
+
+@pytest.mark.parametrize("label", [0.5, np.nan, "x", 2**40], ids=str)
+def test_labels_must_be_integers(label):
+    with pytest.raises(ValueError, match="`labels` must be class numbers, integers. Received:"):
+        VideoList(["a.mp4"], [label], ["x"])
+
+
+def test_label_tables_need_a_column_a_class():
+    with pytest.raises(ValueError, match=r"here \(1, 3\). Received: shape \(1, 2\)"):
+        VideoList(["a.mp4"], [[0, 1]], ["x", "y", "z"])
+
+
+def test_label_tables_hold_zeros_and_ones():
+    with pytest.raises(ValueError, match=r"zeros and ones. Received: \[0.0, 0.5\] for 'b.mp4'"):
+        VideoList(["a.mp4", "b.mp4"], [[0, 1], [0, 0.5]], ["x", "y"])
+
+
+@pytest.mark.parametrize("num_frames", [[3], [3, -1]], ids=["too_few", "negative"])
+def test_num_frames_must_fit(num_frames):
+    with pytest.raises(ValueError, match="`num_frames` must hold a number of frames for each"):
+        VideoList(["a", "b"], [0, 0], ["x"], num_frames=num_frames)
+
+
+def test_events_must_match_paths():
+    with pytest.raises(ValueError, match="`events` must hold a sequence.*Received: 2 paths, 1"):
+        VideoList(["a", "b"], [0, 0], ["x"], events=[[]])
+
+
+@pytest.mark.parametrize(
+    "event",
+    [(1, 0, 1), (0, 2, 1), (0, -1, 1), (0, 0, np.inf)],
+    ids=["class", "end", "start", "inf"],
+)
+def test_events_must_be_of_a_class_and_time(event):
+    with pytest.raises(ValueError, match=r"`events` must be .*\[0, 1\).*Received: .* for 'a'"):
+        VideoList(["a"], [0], ["x"], events=[[event]])
+
+
+@pytest.mark.parametrize("fps", [0, -1.0, np.nan, np.inf])
+def test_fps_must_be_positive(fps):
+    with pytest.raises(ValueError, match=f"`fps` must be a positive.*Received: fps={fps}"):
+        VideoList(["a"], [0], ["x"], fps=fps)
+
+
+def test_fields_have_one_form():
+    videos = full_list()
+    assert videos.labels.dtype == np.float32
+    assert videos.num_frames.dtype == np.int64
+    assert videos.events[0] == ((0, 1.0, 2.5),)
+    assert videos_of(1).labels.dtype == np.int32
+
+
+def test_multi_label_tells_tables_from_numbers():
+    assert full_list().multi_label
+    assert not videos_of(2, 2).multi_label
+
+
+def test_take_takes_all_fields():
+    videos = full_list().take([2, 0])
+    assert videos.paths == ("c", "a")
+    assert videos.labels.tolist() == [[1, 1], [1, 0]]
+    assert videos.events == (((0, 0, 1), (1, 3, 3)), ((0, 1.0, 2.5),))
+    assert videos.num_frames.tolist() == [9, 7]
+    assert videos.fps == 24.0
+    assert videos.classes == ("x", "y")
+
+
+def test_take_of_nothing_is_empty():
+    assert len(full_list().take([])) == 0
+
+
+def test_take_refuses_masks():
+    with pytest.raises(ValueError, match="`numbers` must be the numbers.*Received: bool values"):
+        full_list().take([True, False, True])
+
+
+def test_replace_changes_a_field():
+    assert dataclasses.replace(full_list(), fps=12.0).fps == 12.0
+
+
+def test_split_is_a_division_within_each_class():
+    videos = videos_of(10, 5)
+    training, validation = split_videos(videos, validation=0.2, seed=0)
+    assert sorted(training.paths + validation.paths) == sorted(videos.paths)
+    assert np.bincount(validation.labels).tolist() == [2, 1]
+    assert all(
+        path[0] == str(label) for path, label in zip(training.paths, training.labels, strict=True)
+    )
+
+
+def test_split_follows_its_seed():
+    videos = videos_of(20, 20)
+    first, again, other = (split_videos(videos, seed=seed)[1].paths for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_split_leaves_every_class_a_video_on_both_sides():
+    for share in (0.01, 0.99):
+        for part in split_videos(videos_of(2, 3), validation=share):
+            assert set(part.labels) == {0, 1}
+
+
+def test_split_needs_two_videos_a_class():
+    with pytest.raises(ValueError, match="two videos or more.*Received: 1 of class 'class1'"):
+        split_videos(videos_of(2, 1))
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5])
+def test_split_share_must_be_a_share(share):
+    with pytest.raises(ValueError, match=f"must lie between 0 and 1. Received: validation={share}"):
+        split_videos(videos_of(2, 2), validation=share)
+
+
+def test_split_divides_videos_of_several_classes_as_a_whole():
+    parts = split_videos(full_list(), validation=0.4)
+    assert [len(part) for part in parts] == [2, 1]
+    assert sorted(parts[0].paths + parts[1].paths) == ["a", "b", "c"]
+    assert all(part.multi_label and part.fps == 24.0 for part in parts)
