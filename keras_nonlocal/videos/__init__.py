@@ -1,0 +1,1 @@
+"""Frames of videos: from video files, folders of pictures and records."""
