@@ -1,151 +1,194 @@
-"""Which videos there are, and what they show: `VideoList` and how to get one."""
+"""All that reads lists of videos, and `read_videos`, which finds out what it is given."""
 
-import dataclasses
-import pathlib
+import os
+import re
 
-import numpy as np
+from keras_nonlocal.data.record_lists import UNFINISHED, read_records
+from keras_nonlocal.lists.charades import read_charades
+from keras_nonlocal.lists.classes import names_of
+from keras_nonlocal.lists.folders import is_video_file, list_entries, read_folder
+from keras_nonlocal.lists.path_lists import read_list
+from keras_nonlocal.lists.rows import read_lines
+from keras_nonlocal.lists.something_something import read_something_something
+from keras_nonlocal.lists.video_datasets import (
+    read_hmdb51,
+    read_kinetics,
+    read_ucf101,
+)
 
-VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+__all__ = [
+    "FORMATS",
+    "read_charades",
+    "read_folder",
+    "read_hmdb51",
+    "read_kinetics",
+    "read_list",
+    "read_records",
+    "read_something_something",
+    "read_ucf101",
+    "read_videos",
+]
+
+# The names of the formats that `read_videos` knows, and what is meant.
+FORMATS = {
+    "folder": "a folder of class folders",
+    "records": "a TFRecord file or a folder of them",
+    "list": "a text file with rows such as `path label`",
+    "kinetics": "a CSV file with columns label, youtube_id, time_start, time_end",
+    "ucf101": "trainlist01.txt, testlist01.txt, ..., beside classInd.txt",
+    "hmdb51": "a folder of files <class>_test_split<number>.txt",
+    "something-something": "a JSON file, beside something-something-v2-labels.json",
+    "charades": "a CSV file with columns id and actions",
+}
+
+# Which arguments of `read_videos` go to the reader of a format, and what they are called there.
+_ARGUMENTS = {
+    "folder": {},
+    "records": {"classes": "classes"},
+    "list": {"videos": "root", "classes": "classes", "separator": "separator", "layout": "layout"},
+    "kinetics": {"videos": "videos", "classes": "classes"},
+    "ucf101": {"videos": "videos", "classes": "class_index"},
+    "hmdb51": {"videos": "videos", "split": "split", "part": "part"},
+    "something-something": {"videos": "videos", "classes": "labels"},
+    "charades": {"videos": "videos", "classes": "classes"},
+}
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class VideoList:
-    """Video files with their labels.
+def read_videos(
+    source,
+    videos=None,
+    format=None,
+    classes=None,
+    separator=None,
+    layout=None,
+    split=None,
+    part=None,
+    missing="raise",
+):
+    """Lists the videos of a folder, a list or the annotations of a data set, whichever comes.
+
+    The formats are those of `read_folder`, `read_list`, `read_kinetics`, `read_ucf101`,
+    `read_hmdb51`, `read_something_something`, `read_charades` and `read_records`, which say more.
 
     Args:
-        paths: paths of the files.
-        labels: class numbers, one a file.
-        classes: names of the classes, in the order of their numbers.
-
-    Raises:
-        ValueError: if there are not as many labels as paths, or a label has no class.
-
-    Example:
-
-    >>> videos = VideoList(["a.mp4", "b.mp4"], [1, 0], ["jump", "run"])
-    >>> len(videos), videos.classes[videos.labels[0]]
-    (2, 'run')
-    """
-
-    paths: tuple
-    labels: np.ndarray
-    classes: tuple
-
-    def __post_init__(self):
-        labels = np.asarray(self.labels, dtype=np.int32)
-        if labels.shape != (len(self.paths),):
-            raise ValueError(
-                "`labels` must hold one class number a path. "
-                f"Received: {len(self.paths)} paths, labels of shape {labels.shape}. "
-                "Give both in the same order."
-            )
-        if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
-            wrong = int(np.flatnonzero((labels < 0) | (labels >= len(self.classes)))[0])
-            raise ValueError(
-                f"`labels` must lie in [0, {len(self.classes)}), the classes. Received: "
-                f"{labels[wrong]} for {str(self.paths[wrong])!r}. Classes are counted from 0."
-            )
-        # The one way to set a field of a frozen dataclass.
-        object.__setattr__(self, "paths", tuple(str(path) for path in self.paths))
-        object.__setattr__(self, "labels", labels)
-        object.__setattr__(self, "classes", tuple(self.classes))
-
-    def __len__(self):
-        return len(self.paths)
-
-    def take(self, numbers):
-        """Returns the list of the videos with these numbers, in this order.
-
-        Args:
-            numbers: sequence of integers.
-        """
-        return VideoList([self.paths[n] for n in numbers], self.labels[numbers], self.classes)
-
-
-def read_folder(directory):
-    """Lists the videos in a folder of class folders.
-
-    Args:
-        directory: folder that holds one folder a class, named like it, with video files in it
-            or in folders below it. Names that begin with a dot are passed over.
+        source: path of a folder or file.
+        videos: folder that holds the videos where `source` only lists them. `None`: the folder
+            that `source` lies in.
+        format: one of the keys of `FORMATS`: `"folder"`, `"records"`, `"list"`, `"kinetics"`,
+            `"ucf101"`, `"hmdb51"`, `"something-something"`, `"charades"`. `None`: found out.
+        classes: names of the classes, or the file that holds them: one name a line, `classInd.txt`
+            of UCF101, the labels of Something-Something, `Charades_v1_classes.txt`.
+        separator: of a `"list"`.
+        layout: of a `"list"`.
+        split: of `"hmdb51"`, which needs it.
+        part: of `"hmdb51"`, which needs it.
+        missing: what to do about listed videos that are not there: `"raise"`, or `"drop"` to leave
+            them out and log how many.
 
     Returns:
-        A `VideoList`, classes and files in alphabetical order.
+        A `VideoList`.
 
     Raises:
-        FileNotFoundError: if there is no such folder.
-        ValueError: if it holds no videos in class folders, or a class folder holds none.
+        FileNotFoundError: if there is no such file or folder, or videos are missing.
+        ValueError: if the format cannot be recognised, an argument does not belong to it, or the
+            source is not as the format describes.
 
     Example:
 
     ```python
-    videos = read_folder("videos")  # videos/jump/*.mp4, videos/run/*.mp4
-    videos.classes  # ("jump", "run")
+    read_videos("videos")  # class folders
+    read_videos("train.csv", videos="/data/kinetics", missing="drop")
     ```
     """
-    directory = pathlib.Path(directory)
-    if not directory.is_dir():
+    source = os.fspath(source)
+    if not os.path.exists(source):
         raise FileNotFoundError(
-            f"`directory` must be a folder of class folders. Received: {str(directory)!r}, which "
-            "is no folder. Give the folder above videos/run/1.mp4's class folder: `videos`."
+            f"`source` must be a folder or a file. Received: {source!r}, which is not there."
         )
-    classes = sorted(
-        entry.name for entry in directory.iterdir() if entry.is_dir() and entry.name[0] != "."
-    )
-    found = [_list_videos(directory / name) for name in classes]
-    empty = [name for name, paths in zip(classes, found, strict=True) if not paths]
-    if empty or not classes:
+    if format is None:
+        format = _recognise(source)
+    elif format not in FORMATS:
         raise ValueError(
-            f"Each class folder in {str(directory)!r} must hold videos "
-            f"({', '.join(VIDEO_SUFFIXES)}). Received: {_describe(empty)}. "
-            "Remove the empty ones, and put the videos of a class into a folder of its name."
+            f"`format` must be one of {', '.join(map(repr, FORMATS))}. Received: format={format!r}."
         )
-    labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in found])
-    return VideoList([path for paths in found for path in paths], labels, classes)
-
-
-def split_videos(videos, validation=0.2, seed=0):
-    """Divides videos into training and validation, by file and within each class.
-
-    Args:
-        videos: a `VideoList`.
-        validation: share of each class's files to keep for validation, at least one of them.
-        seed: integer; the same seed divides the same way.
-
-    Returns:
-        Two `VideoList`s: training, validation.
-
-    Raises:
-        ValueError: if a class has fewer than two files, or the share is not between 0 and 1.
-    """
-    if not 0 < validation < 1:
+    given = {
+        "videos": videos,
+        "classes": classes,
+        "separator": separator,
+        "layout": layout,
+        "split": split,
+        "part": part,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    strange = [name for name in given if name not in _ARGUMENTS[format]]
+    if strange:
         raise ValueError(
-            f"`validation` must lie between 0 and 1. Received: validation={validation}. "
-            "0.2 keeps every fifth video for validation."
+            f"`{strange[0]}` must not be given with {source!r}, {FORMATS[format]} "
+            f"(format {format!r}). Received: {strange[0]}={given[strange[0]]!r}. "
+            "Leave it out, or name another `format`."
         )
-    generator = np.random.default_rng(seed)
-    parts = [], []
-    for label, name in enumerate(videos.classes):
-        numbers = generator.permutation(np.flatnonzero(videos.labels == label))
-        if len(numbers) < 2:
-            raise ValueError(
-                "Each class must have two videos or more, for training and for validation. "
-                f"Received: {len(numbers)} of class {name!r}. Add videos, or divide them yourself."
-            )
-        count = min(max(round(validation * len(numbers)), 1), len(numbers) - 1)
-        parts[0].extend(numbers[count:])
-        parts[1].extend(numbers[:count])
-    training, validating = (videos.take(sorted(part)) for part in parts)
-    return training, validating
+    if format == "folder":
+        return read_folder(source)
+    if format == "records":
+        return read_records(source, names_of(classes))
+    if format == "hmdb51" and not {"split", "part"} <= set(given):
+        raise ValueError(
+            f"`split` (1, 2 or 3) and `part` ('train' or 'test') must be given with {source!r}, "
+            f"{FORMATS[format]}. Received: split={split!r}, part={part!r}."
+        )
+    given.setdefault("videos", os.path.dirname(os.path.abspath(source)))
+    reader = {
+        "list": read_list,
+        "kinetics": read_kinetics,
+        "ucf101": read_ucf101,
+        "hmdb51": read_hmdb51,
+        "something-something": read_something_something,
+        "charades": read_charades,
+    }[format]
+    arguments = {_ARGUMENTS[format][name]: value for name, value in given.items()}
+    return reader(source, missing=missing, **arguments)
 
 
-def _list_videos(folder):
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and path.name[0] != "."
+def _recognise(source):
+    if os.path.isdir(source):
+        folders, files = list_entries(source)
+        unfinished = os.path.isdir(os.path.join(source, UNFINISHED))
+        if unfinished or any(map(_is_record_file, files)):
+            return "records"
+        if any(re.search(r"_test_split\d\.txt$", name) for name in files):
+            return "hmdb51"
+        if folders:
+            return "folder"
+        raise _unrecognised(source, "a folder without class folders")
+    if is_video_file(source):
+        raise _unrecognised(source, "one video")
+    if _is_record_file(os.path.basename(source)):
+        return "records"
+    if source.lower().endswith(".json"):
+        return "something-something"
+    first = next((line for line in read_lines(source) if line.strip()), "")
+    columns = {column.strip().strip('"') for column in first.split(",")}
+    if "youtube_id" in columns:
+        return "kinetics"
+    if {"id", "actions"} <= columns:
+        return "charades"
+    beside = os.path.join(os.path.dirname(source), "classInd.txt")
+    if re.fullmatch(r"(train|test)list\d\d\.txt", os.path.basename(source)) or (
+        os.path.isfile(beside) and re.match(r"[^/\s]+/v_\w+\.avi", first)
+    ):
+        return "ucf101"
+    if len(re.split(r"[\s,;|]+", first.strip())) < 2:
+        raise _unrecognised(source, f"a file that begins with {first[:40]!r}")
+    return "list"
+
+
+def _is_record_file(name):
+    return ".tfrecord" in name or re.search(r"-\d+-of-\d+$", name) is not None
+
+
+def _unrecognised(source, what):
+    known = "; ".join(f"{name!r}, {meaning}" for name, meaning in FORMATS.items())
+    return ValueError(
+        f"`source` must be of a known format: {known}. Received: {source!r}, {what}. "
+        "Give one of these, or name it by `format`."
     )
-
-
-def _describe(empty):
-    return f"none in {', '.join(map(repr, empty))}" if empty else "no class folders"

@@ -1,11 +1,16 @@
 """From a list of videos to a `tf.data.Dataset` of clips."""
 
+import os
+import random
+
 import numpy as np
 import tensorflow as tf
 
-from keras_nonlocal.data import transforms
-from keras_nonlocal.data.clips import ClipSpec
-from keras_nonlocal.data.decode import decode_frames, probe_video
+from keras_nonlocal import transforms
+from keras_nonlocal.data import arguments, sharding
+from keras_nonlocal.data.annotations import read_videos
+from keras_nonlocal.data.cores import count_cores
+from keras_nonlocal.data.visits import Visits
 
 
 def clip_dataset(
@@ -17,23 +22,34 @@ def clip_dataset(
     short_side=None,
     clips_per_video=1,
     crops_per_clip=1,
-    wrap=True,
-    labels_after_flip=None,
+    flip=True,
     color=0.0,
+    augment=None,
+    mix=None,
+    labels_of="video",
     source="video-nonlocal-net",
+    decoder=None,
+    probe=None,
+    on_error="raise",
+    max_broken=0.05,
+    shard=None,
     seed=None,
 ):
-    """Makes the dataset that `fit`, `evaluate` and `evaluate_views` take, out of video files.
+    """Makes the dataset that `fit`, `evaluate` and `evaluate_views` take, out of videos.
 
     In training, every epoch shuffles the videos and takes other clips of them, at another scale
-    and place. In testing, the clips lie evenly spread over each video, so that two passes give
-    the same. Either way the files are decoded while the network computes, several at a time.
+    and place, mirrored or not. In testing, the clips lie evenly spread over each video, so that
+    two passes give the same. Either way the videos are decoded while the network computes,
+    several at a time.
 
     Args:
-        videos: a `VideoList`.
-        clip: a `ClipSpec`, or a string such as `"8x8"`.
+        videos: a `VideoList`: of video files, folders of frames, or records. Or the path of what
+            `read_videos` makes one of.
+        clip: a `ClipSpec`, or a string such as `"8x8"`: `RandomClips` of it in training,
+            `EvenClips` in testing. Or a sampler, which says itself how many clips it takes.
         crop: side of the square that the network sees, in pixels.
-        batch_size: clips (training) or videos (testing) in a batch.
+        batch_size: clips (training) or videos (testing) in a batch. Where several processes
+            train together, in all of theirs; with `shard`, in this one's.
         training: whether to shuffle and draw, or to go through the videos in their order.
         short_side: size in pixels to which the shorter side is resized before cropping; in
             training a pair, from which it is drawn. `None`: 256 for a crop of 224 and in
@@ -41,18 +57,36 @@ def clip_dataset(
         clips_per_video: clips to take at each visit of a video. In training, more than one
             spares decoding (a video's neighbouring clips share frames) and makes an epoch longer.
         crops_per_clip: 1 (the middle) or 3 (both ends as well); testing only.
-        wrap: how testing clips are spread, see `ClipSpec.even_starts`.
-        labels_after_flip: `None` never mirrors clips. A sequence of class numbers mirrors half of
-            those in training, and says what class each becomes (`range(classes)`: the same).
+        flip: whether half of the clips are mirrored in training. Classes that name a side become
+            their mirror image's class, or are never mirrored if there is none, see
+            `transforms.mirror_labels`. A sequence of class numbers says this for each class.
         color: greatest change of brightness, contrast and saturation in training, as a share.
+        augment: a further transform of training clips, of uint8 or float32 in 0..255 before
+            they are normalised, such as `transforms.rand_augment()`.
+        mix: a function of training batches, such as `transforms.mixup(0.8, classes=400)`.
+        labels_of: `"video"`, or in training `"clip"` for lists with events (Charades): the
+            classes of the events that go on during the clip.
         source: whose normalisation, see `transforms.normalize`.
-        seed: integer that fixes the order and every draw; `None` draws a new one.
+        decoder: a decoder of your own, a callable from path and frame numbers to uint8 frames
+            `(len(indices), height, width, 3)`; `None`: PyAV.
+        probe: with `decoder`, a callable from path to the number of frames, or to a `VideoInfo`;
+            `None`: PyAV counts.
+        on_error: what a video does that cannot be read. `"raise"` stops with its path. `"skip"`
+            goes on without it, and logs the count and the names when the epoch ends; they lie in
+            `dataset.failures.names` as well, of the dataset as it is returned. The number of
+            batches is not known beforehand then, about which Keras warns after the first epoch.
+        max_broken: share of the videos that may be broken for `"skip"` to go on.
+        shard: `(index, count)`, to read every count-th video from number `index` on. `None`: all,
+            or this process's share where several train together, see `sharding.find_shard`.
+        seed: integer that fixes the order and every draw, together with the seed that
+            `keras.utils.set_random_seed` sets for all of TensorFlow; `None` draws a new one, by
+            Python's `random`, which the same function seeds.
 
     Returns:
         A `tf.data.Dataset` of `(clips, labels)`: float32 `(batch, frames, crop, crop, 3)` and
-        int32 `(batch,)`. In testing with several views a video, the clips are `(batch, views,
-        frames, crop, crop, 3)`, the crops of the first clip first. Training leaves out the
-        remainder that fills no batch.
+        int32 `(batch,)`, or float32 `(batch, classes)` for several labels a video. In testing
+        with several views a video, the clips are `(batch, views, frames, crop, crop, 3)`, the
+        crops of the first clip first. Training leaves out the remainder that fills no batch.
 
     Raises:
         ValueError: if the arguments do not go together.
@@ -64,134 +98,135 @@ def clip_dataset(
     model.fit(
         clip_dataset(training, "8x8", training=True, seed=1),
         validation_data=clip_dataset(validation, "8x8"),
+        shuffle=False,  # the dataset draws its own order
     )
     ```
     """
-    clip = ClipSpec.parse(clip)
-    low, high = _short_sides(short_side, crop, training)
-    _check(videos, batch_size, training, clips_per_video, crops_per_clip)
-    seed = int(np.random.default_rng(seed).integers(2**31))
+    if isinstance(videos, (str, os.PathLike)):
+        videos = read_videos(videos)
+    arguments.check_decoder(decoder, probe)
+    sampler = arguments.make_sampler(clip, clips_per_video, training)
+    short_sides = arguments.choose_short_sides(short_side, crop, training)
+    index, count = sharding.find_shard() if shard is None else sharding.check_shard(shard)
+    if shard is None and count > 1:
+        batch_size = arguments.divide_batch(batch_size, count)
+    arguments.check_options(videos, training, crops_per_clip, mix, labels_of)
+    # The smallest share of all processes, for they must make equally many steps.
+    size = len(videos) // max(count, 1) * sampler.clips
+    arguments.check_batch_size(batch_size, size if training else len(videos), training)
+    failures = arguments.watch_failures(on_error, max_broken, len(videos), count, training)
+    seed = random.randrange(2**31) if seed is None else seed
+    visits = Visits(videos, sampler, short_sides, labels_of, decoder, probe, failures)
 
-    if training:
-        prepare = transforms.compose(
-            transforms.random_short_side(low, high),
-            transforms.random_crop(crop),
-            *([transforms.random_color(color, color, color)] if color else []),
-            transforms.normalize(source),
-        )
-        flip = transforms.random_flip(labels_after_flip) if labels_after_flip is not None else None
-    else:
-        cut = transforms.center_crop if crops_per_clip == 1 else transforms.three_crops
-        prepare = transforms.compose(
-            transforms.resize_short_side(low), cut(crop), transforms.normalize(source)
-        )
-        flip = None
-
-    def decode(path, label, seed):
-        clips = tf.numpy_function(
-            lambda path, seed: _decode_clips(path, seed, clip, clips_per_video, training, wrap),
-            [path, seed],
-            tf.uint8,
-        )
-        clips.set_shape((clips_per_video, clip.frames, None, None, 3))
-        return clips, tf.repeat(label, clips_per_video)
-
-    def transform(frames, label, seed):
-        frames = prepare(frames, seed)
-        if flip is not None:
-            frames, label = flip(frames, label, transforms._fold_in(seed, -1))
-        return frames, label
-
-    def gather_views(clips, labels):
-        views = tf.stack([prepare(clips[number]) for number in range(clips_per_video)])
-        # Both ways of cropping end in the axes of a clip; those before them are the views.
-        views = tf.reshape(views, (-1, *views.shape[-4:]))
-        return views if len(views) > 1 else views[0], labels[0]
-
-    # 1. Paths, in another order each epoch; a list of paths is small enough to shuffle whole.
-    dataset = tf.data.Dataset.from_tensor_slices((list(videos.paths), videos.labels))
+    # 1. Videos by their number in the list: what falls to this process, in another order each
+    #    epoch. Numbers are small enough to shuffle whole.
+    dataset = tf.data.Dataset.range(len(videos)).shard(count, index)
     if training:
         dataset = dataset.shuffle(len(videos), seed)
-    # 2. Files to frames. Every element brings its own seed, so that how many are in preparation
-    #    changes nothing; the seeds differ from epoch to epoch.
-    dataset = _map(_with_seeds(dataset, seed), decode)
+    # 2. Videos to frames, at the size that is wanted. Every element brings its own seed, so that
+    #    how many are in preparation changes nothing; the seeds differ from epoch to epoch.
+    if failures is not None:
+        dataset = _silently(failures.begin_epoch, dataset.element_spec).concatenate(dataset)
+    #    Tuning finds how many cores there are to keep busy as well, but takes half a minute.
+    dataset = _map(_with_seeds(dataset, seed), visits.read, num_parallel_calls=count_cores())
+    if failures is not None:
+        dataset = dataset.filter(lambda frames, labels, readable: readable)
     # 3. Frames to what the network sees.
     if training:
-        dataset = dataset.unbatch()
-        if clips_per_video > 1:
+        if sampler.clips > 1:
+            dataset = dataset.map(lambda frames, labels, readable: (frames, labels)).unbatch()
             # The clips of a video should not meet in one batch. (Decoded frames are bytes.)
-            dataset = dataset.shuffle(8 * clips_per_video + 2 * batch_size, seed)
-        dataset = _map(_with_seeds(dataset, seed + 1), transform)
+            dataset = dataset.shuffle(8 * sampler.clips + 2 * batch_size, seed)
+        else:
+            # Unlike unbatching, this copies nothing.
+            dataset = dataset.map(lambda frames, labels, readable: (frames[0], labels[0]))
+        prepare = _training_transform(videos, crop, flip, color, augment)
+        dataset = _map(_with_seeds(dataset, seed + 1), prepare)
     else:
-        dataset = _map(dataset, gather_views)
-    # 4. Batches, the next one ready while the network computes.
+        dataset = _map(dataset, _testing_transform(sampler, crop, crops_per_clip))
+    # 4. Batches, the next one ready while the network computes. Normalised last, for floats are
+    #    four times the bytes to copy.
     dataset = dataset.batch(batch_size, drop_remainder=training)
-    size = len(videos) * (clips_per_video if training else 1)
-    batches = size // batch_size if training else -(-size // batch_size)
-    return dataset.apply(tf.data.experimental.assert_cardinality(batches)).prefetch(2)
-
-
-def _decode_clips(path, seed, clip, clips_per_video, training, wrap):
-    """All clips of one visit to a video, `(clips, frames, height, width, 3)`, decoded together."""
-    path = path.decode()
-    num_frames = probe_video(path).frames
     if training:
-        generator = np.random.default_rng(seed)
-        starts = [clip.random_start(num_frames, generator) for _ in range(clips_per_video)]
-    else:
-        starts = clip.even_starts(num_frames, clips_per_video, wrap)
-    indices = np.stack([clip.indices(start, num_frames) for start in starts])
-    frames = decode_frames(path, indices.reshape(-1))
-    return frames.reshape(*indices.shape, *frames.shape[1:])
+        dataset = dataset.take(size // batch_size)
+    normalize = transforms.normalize(source)
+    dataset = _map(dataset, lambda clips, labels: (normalize(clips), labels))
+    if mix is not None:
+        dataset = _map(_with_seeds(dataset, seed + 2), mix)
+    if failures is not None:
+        end = _silently(failures.end_epoch, dataset.element_spec)
+        dataset = dataset.concatenate(end)
+    dataset = dataset.with_options(_options(index, count)).prefetch(2)
+    dataset.failures = failures
+    return dataset
+
+
+def _training_transform(videos, crop, flip, color, augment):
+    cut = transforms.random_crop(crop)
+    change = transforms.compose(
+        *([transforms.random_color(color, color, color)] if color else []),
+        *([augment] if augment is not None else []),
+    )
+    if flip is True:
+        flip = transforms.mirror_labels(videos.classes)
+    mirror = transforms.random_flip(flip) if flip is not False else None
+
+    def apply(frames, label, seed):
+        frames = cut(frames, transforms.fold_in(seed, 0))
+        if mirror is not None:
+            frames, label = mirror(frames, label, transforms.fold_in(seed, 1))
+        return change(frames, transforms.fold_in(seed, 2)), label
+
+    return apply
+
+
+def _testing_transform(sampler, crop, crops_per_clip):
+    cut = transforms.center_crop if crops_per_clip == 1 else transforms.three_crops
+    cut = cut(crop)
+
+    def apply(frames, labels, readable):
+        views = tf.stack([cut(frames[number]) for number in range(sampler.clips)])
+        # Both ways of cropping end in the axes of a clip; those before them are the views.
+        views = tf.reshape(views, (-1, *views.shape[-4:]))
+        return (views if len(views) > 1 else views[0]), labels[0]
+
+    return apply
 
 
 def _with_seeds(dataset, seed):
     """Adds two integers to every element, other ones in every epoch."""
     seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
-    return tf.data.Dataset.zip(dataset, seeds).map(lambda element, seed: (*element, seed))
+
+    def append(element, seed):
+        return (*element, seed) if isinstance(element, tuple) else (element, seed)
+
+    return tf.data.Dataset.zip(dataset, seeds).map(append)
 
 
-def _map(dataset, function):
-    return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+def _map(dataset, function, num_parallel_calls=tf.data.AUTOTUNE):
+    return dataset.map(function, num_parallel_calls, deterministic=True)
 
 
-def _short_sides(short_side, crop, training):
-    if short_side is None:
-        short_side = (round(crop * 256 / 224), round(crop * 320 / 224))
-        short_side = short_side if training else short_side[0]
-    low, high = short_side if isinstance(short_side, (tuple, list)) else (short_side,) * 2
-    if not training and low != high:
-        raise ValueError(
-            "`short_side` must be one number of pixels in testing. "
-            f"Received: short_side={short_side}. Give the pair to the training dataset alone."
+def _silently(function, element_spec):
+    """A dataset that calls a Python function when its turn comes, and holds no element."""
+
+    def call(_):
+        return tf.numpy_function(lambda: (function(), np.False_)[1], [], tf.bool)
+
+    def element(_):
+        return tf.nest.map_structure(
+            lambda spec: tf.zeros([size or 0 for size in spec.shape], spec.dtype), element_spec
         )
-    if crop > low:
-        raise ValueError(
-            f"`crop` must not exceed the resized short side ({low}). Received: crop={crop}. "
-            "Lower `crop` or raise `short_side`."
-        )
-    return low, high
+
+    return tf.data.Dataset.range(1).filter(call).map(element)
 
 
-def _check(videos, batch_size, training, clips_per_video, crops_per_clip):
-    if crops_per_clip not in (1, 3):
-        raise ValueError(
-            "`crops_per_clip` must be 1 (the middle) or 3 (both ends as well). "
-            f"Received: crops_per_clip={crops_per_clip}. Take more views by `clips_per_video`."
-        )
-    if training and crops_per_clip != 1:
-        raise ValueError(
-            "`crops_per_clip` must be 1 in training, which crops at random. "
-            f"Received: crops_per_clip={crops_per_clip}. Leave it out, or set `training=False`."
-        )
-    if clips_per_video < 1:
-        raise ValueError(
-            "`clips_per_video` must be at least 1. "
-            f"Received: clips_per_video={clips_per_video}. Published tests take 10."
-        )
-    size = len(videos) * (clips_per_video if training else 1)
-    if not 1 <= batch_size or size < (batch_size if training else 1):
-        raise ValueError(
-            f"`batch_size` must lie between 1 and the number of clips ({size}). "
-            f"Received: batch_size={batch_size}. Lower it, or add videos."
-        )
+def _options(index, count):
+    options = tf.data.Options()
+    policies = tf.data.experimental.AutoShardPolicy
+    # Shares are divided above, or where the hint stands; nothing may divide them again.
+    if index == sharding.HINT:
+        options.experimental_distribute.auto_shard_policy = policies.HINT
+    elif count > 1:
+        options.experimental_distribute.auto_shard_policy = policies.OFF
+    return options

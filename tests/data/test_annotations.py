@@ -1,96 +1,200 @@
-"""Folders to lists of videos, and their division."""
+"""`read_videos` finds out what it is given."""
 
-import numpy as np
+import os
+import re
+
 import pytest
+import tensorflow as tf
 
-from keras_nonlocal.data import VideoList, read_folder, split_videos
-
-
-def make_files(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
+from keras_nonlocal.data import read_videos
+from keras_nonlocal.data.annotations import FORMATS
+from tests.lists import annotation_files
+from tests.lists.annotation_files import PATH_LABEL_LISTS, touch, write
 
 
-def videos_of(*counts):
-    labels = np.repeat(np.arange(len(counts)), counts)
-    paths = [f"{label}/{number}.mp4" for number, label in enumerate(labels)]
-    return VideoList(paths, labels, [f"class{n}" for n in range(len(counts))])
+def a_folder(root):
+    return {"source": touch(root, "jump/a.mp4", "run/b.mp4")}
 
 
-def test_read_folder_sorts_classes_and_files(tmp_path):
-    videos = read_folder(make_files(tmp_path, "run/b.mp4", "run/a.avi", "jump/c.mkv"))
-    assert videos.classes == ("jump", "run")
-    assert videos.paths == tuple(
-        str(tmp_path / n) for n in ("jump/c.mkv", "run/a.avi", "run/b.mp4")
-    )
-    assert videos.labels.tolist() == [0, 1, 1]
+def a_list(root):
+    touch(root, "a.mp4", "b.mp4", "c.mp4")
+    return {"source": write(root / "train.csv", PATH_LABEL_LISTS["pyslowfast"])}
 
 
-def test_read_folder_passes_over_what_is_no_video(tmp_path):
-    make_files(tmp_path, "run/a.MP4", "run/a.txt", "run/.b.mp4", "notes.txt", ".hidden/c.mp4")
-    assert read_folder(tmp_path).paths == (str(tmp_path / "run/a.MP4"),)
+def a_frame_list(root):
+    return {"source": annotation_files.frame_list(root)}
 
 
-def test_read_folder_looks_into_folders_of_a_class(tmp_path):
-    assert len(read_folder(make_files(tmp_path, "run/day1/a.mp4", "run/day2/a.mp4"))) == 2
+def kinetics(root):
+    source, videos = annotation_files.kinetics(root)
+    return {"source": source, "videos": videos}
 
 
-def test_read_folder_names_a_missing_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match="`directory` must be a folder.*'.*nowhere'"):
-        read_folder(tmp_path / "nowhere")
+def ucf101(root):
+    lists, videos = annotation_files.ucf101(root)
+    return {"source": lists / "trainlist01.txt", "videos": videos}
 
 
-def test_read_folder_names_empty_classes(tmp_path):
-    make_files(tmp_path, "run/a.mp4", "jump/a.txt")
-    with pytest.raises(ValueError, match="must hold videos .*Received: none in 'jump'"):
-        read_folder(tmp_path)
+def renamed_ucf101(root):
+    lists, videos = annotation_files.ucf101(root)
+    return {"source": (lists / "trainlist01.txt").rename(lists / "train.txt"), "videos": videos}
 
 
-def test_read_folder_needs_class_folders(tmp_path):
-    with pytest.raises(ValueError, match="Received: no class folders"):
-        read_folder(make_files(tmp_path, "a.mp4"))
+def hmdb51(root):
+    splits, videos = annotation_files.hmdb51(root)
+    return {"source": splits, "videos": videos, "split": 1, "part": "train"}
 
 
-def test_split_is_a_division_within_each_class():
-    videos = videos_of(10, 5)
-    training, validation = split_videos(videos, validation=0.2, seed=0)
-    assert sorted(training.paths + validation.paths) == sorted(videos.paths)
-    assert np.bincount(validation.labels).tolist() == [2, 1]
-    assert all(
-        path[0] == str(label) for path, label in zip(training.paths, training.labels, strict=True)
-    )
+def something_something(root):
+    source, videos = annotation_files.something_something(root)
+    return {"source": source, "videos": videos}
 
 
-def test_split_follows_its_seed():
-    videos = videos_of(20, 20)
-    first, again, other = (split_videos(videos, seed=seed)[1].paths for seed in (1, 1, 2))
-    assert first == again != other
+def charades(root):
+    source, videos = annotation_files.charades(root)
+    return {"source": source, "videos": videos}
 
 
-def test_split_leaves_every_class_a_video_on_both_sides():
-    for share in (0.01, 0.99):
-        for part in split_videos(videos_of(2, 3), validation=share):
-            assert set(part.labels) == {0, 1}
+def a_record_file(root):
+    path = root / "videos-00000-of-00001.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for label in (0, 2):
+            example = tf.train.SequenceExample()
+            example.context.feature["clip/label/index"].int64_list.value.append(label)
+            frames = example.feature_lists.feature_list["image/encoded"]
+            frames.feature.add().bytes_list.value.append(b"a picture")
+            writer.write(example.SerializeToString())
+    return {"source": path}
 
 
-def test_split_needs_two_videos_a_class():
-    with pytest.raises(ValueError, match="two videos or more.*Received: 1 of class 'class1'"):
-        split_videos(videos_of(2, 1))
+def records(root):
+    (root / "classes").mkdir()  # what lies beside does not matter
+    return {"source": a_record_file(root)["source"].parent}
 
 
-@pytest.mark.parametrize("share", [0, 1, -0.5])
-def test_split_share_must_be_a_share(share):
-    with pytest.raises(ValueError, match=f"must lie between 0 and 1. Received: validation={share}"):
-        split_videos(videos_of(2, 2), validation=share)
+def records_of_others(root):
+    return {"source": a_record_file(root)["source"].rename(root / "train-00000-of-00001")}
 
 
-def test_labels_must_match_paths():
-    with pytest.raises(ValueError, match="`labels` must hold one class number a path. Received: 1"):
-        VideoList(["a.mp4"], [0, 1], ["x", "y"])
+SOURCES = {
+    a_folder: ("folder", 2),
+    a_list: ("list", 2),
+    a_frame_list: ("list", 4),
+    kinetics: ("kinetics", 3),
+    ucf101: ("ucf101", 3),
+    renamed_ucf101: ("ucf101", 3),
+    hmdb51: ("hmdb51", 2),
+    something_something: ("something-something", 2),
+    charades: ("charades", 157),
+    a_record_file: ("records", 3),
+    records: ("records", 3),
+    records_of_others: ("records", 3),
+}
+NAMES = [make.__name__ for make in SOURCES]
 
 
-def test_labels_must_be_classes():
-    with pytest.raises(ValueError, match=r"`labels` must lie in \[0, 1\).*Received: 1 for 'b.mp4'"):
-        VideoList(["a.mp4", "b.mp4"], [0, 1], ["x"])
+@pytest.mark.parametrize("named", [False, True], ids=["found", "named"])
+@pytest.mark.parametrize(("make", "expected"), SOURCES.items(), ids=NAMES)
+def test_read_videos_knows_its_formats(tmp_path, make, expected, named):
+    name, classes = expected
+    videos = read_videos(**make(tmp_path), format=name if named else None)
+    assert len(videos.classes) == classes
+    assert all(os.path.exists(path.split("@")[0]) for path in videos.paths)
+    # In all sources but those with several labels a video, two videos or more differ.
+    assert len({tuple(label) for label in videos.labels.reshape(len(videos), -1)}) > 1
+
+
+def test_read_videos_looks_beside_the_source(tmp_path):
+    source, videos = annotation_files.charades(tmp_path)
+    assert len(read_videos(source)) == len(read_videos(source, videos)) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "file"),
+    [
+        (ucf101, "ucfTrainTestlist/classInd.txt"),
+        (something_something, "labels.json"),
+        (charades, "Charades_v1_classes.txt"),
+    ],
+    ids=["ucf101", "something", "charades"],
+)
+def test_read_videos_takes_the_file_of_classes(tmp_path, make, file):
+    arguments = make(tmp_path)
+    if make is something_something:
+        (tmp_path / "something-something-v2-labels.json").rename(tmp_path / file)
+    moved = (tmp_path / file).rename(tmp_path / "moved")
+    assert " " in "".join(read_videos(**arguments, classes=moved).classes) or make is ucf101
+
+
+def test_read_videos_hands_on_what_belongs_to_lists(tmp_path):
+    touch(tmp_path, "x/a.mp4", "x/b.mp4")
+    source = write(tmp_path / "list.txt", "a.mp4|3|1\nb.mp4|4|0\ngone.mp4|5|0")
+    options = {"separator": "|", "layout": "path length label", "classes": ["u", "v"]}
+    videos = read_videos(source, tmp_path / "x", missing="drop", **options)
+    assert videos.labels.tolist() == [1, 0]
+    assert videos.classes == ("u", "v")
+
+
+def test_read_videos_takes_names_of_classes_for_records(tmp_path):
+    classes = write(tmp_path / "classes.txt", "jump\nrest\nrun\n")
+    assert read_videos(**records_of_others(tmp_path), classes=classes).classes[2] == "run"
+
+
+def test_read_videos_tells_of_unfinished_records(tmp_path):
+    (tmp_path / ".preparing").mkdir()
+    (tmp_path / "class").mkdir()
+    with pytest.raises(ValueError, match="not complete: their preparation was broken off"):
+        read_videos(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "name"),
+    [
+        (a_folder, {"videos": "x"}, "videos"),
+        (a_folder, {"classes": ["x"]}, "classes"),
+        (a_list, {"split": 1}, "split"),
+        (kinetics, {"layout": "path label"}, "layout"),
+        (records, {"videos": "x"}, "videos"),
+        (charades, {"separator": ","}, "separator"),
+    ],
+    ids=["folder_videos", "folder_classes", "split", "layout", "records_videos", "separator"],
+)
+def test_read_videos_refuses_what_the_format_does_not_take(tmp_path, make, options, name):
+    with pytest.raises(ValueError, match=f"`{name}` must not be given with .*Leave it out"):
+        read_videos(**make(tmp_path) | options)
+
+
+def test_read_videos_needs_the_part_of_hmdb51(tmp_path):
+    arguments = hmdb51(tmp_path)
+    del arguments["part"]
+    with pytest.raises(ValueError, match="`split` .* and `part` .* must be given.*part=None"):
+        read_videos(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("empty", "a folder without class folders"),
+        ("a.mp4", "one video"),
+        ("empty.txt", "a file that begins with ''"),
+        ("notes.txt", "a file that begins with 'Notes'"),
+    ],
+)
+def test_read_videos_lists_the_formats_it_knows(tmp_path, name, what):
+    (tmp_path / "empty").mkdir()
+    touch(tmp_path, "a.mp4", "empty.txt")
+    write(tmp_path / "notes.txt", "\nNotes\nof a day\n")
+    with pytest.raises(ValueError, match="`source` must be of a known format") as caught:
+        read_videos(tmp_path / name)
+    assert all(f"'{known}', {meaning}" in str(caught.value) for known, meaning in FORMATS.items())
+    assert re.search(f"Received: '.*{name}', {what}. .*`format`", str(caught.value))
+
+
+def test_read_videos_names_unknown_formats(tmp_path):
+    with pytest.raises(ValueError, match="`format` must be one of 'folder'.*format='ucf'"):
+        read_videos(tmp_path, format="ucf")
+
+
+def test_read_videos_names_a_missing_source(tmp_path):
+    with pytest.raises(FileNotFoundError, match="`source` must be a folder or a file.*nowhere"):
+        read_videos(tmp_path / "nowhere")
