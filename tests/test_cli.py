@@ -1,60 +1,16 @@
-"""The command line: what it writes, what it prints, and how it ends."""
+"""The command line: it finds its commands, and refuses what is none."""
 
 import configparser
-import functools
 import importlib
-import json
 import pathlib
-import pickle
 import re
-import tempfile
 
-import keras
-import numpy as np
 import pytest
 
 import keras_nonlocal as knl
 from keras_nonlocal import cli
-from keras_nonlocal.checkpoints import fetching, zoo
-from tests.subjects import fill
-from tests.test_readme import write_video
 
 ROOT = pathlib.Path(__file__).parents[1]
-SMALL = {"depth": (1, 1, 1, 1), "width": 4, "classes": 5, "input_shape": (8, 64, 64, 3)}
-
-
-@pytest.fixture(autouse=True)
-def _clean_state():
-    """Nothing here leaves a state behind, and clearing it would take most of the time."""
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """An empty folder to work in, and a home without published files."""
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    return tmp_path / "work"
-
-
-@functools.cache
-def network(builder, source, **arguments):
-    return fill(builder(source=source, **{**SMALL, **arguments}))
-
-
-@functools.cache
-def content(suffix, *which, **arguments):
-    with tempfile.TemporaryDirectory() as room:
-        path = pathlib.Path(room, f"a{suffix}")
-        knl.save_checkpoint(network(*which, **arguments), path)
-        return path.read_bytes()
-
-
-def publish(path, builder=knl.NLI3D, source="pyslowfast", **arguments):
-    """Writes the file of a small network, and gives the network."""
-    suffix = pathlib.Path(path).suffix
-    pathlib.Path(path).write_bytes(content(suffix, builder, source, **arguments))
-    return network(builder, source, **arguments)
 
 
 def run(capsys, *words):
@@ -66,238 +22,24 @@ def run(capsys, *words):
     return code, *capsys.readouterr()
 
 
-def snippets_in(text):
-    """The two pieces of Python that a conversion prints."""
-    _, _, text = text.partition("\nThe same in Python:\n\n")
-    first, _, second = text.partition("\nFrom a video to what it shows, with ")
-    return first, second.partition("\n")[2]
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_explains_itself(name, capsys):
+    code, printed, noise = run(capsys, name, "--help")
+    assert (code, noise) == (0, "")
+    assert f"usage: keras-nonlocal {name}" in printed
 
 
-def answers(model):
-    clip = np.random.default_rng(3).standard_normal((1, *model.input_shape[1:])).astype("float32")
-    return keras.ops.convert_to_numpy(model(clip))
+def test_every_command_has_a_file_and_every_file_of_one_is_a_command():
+    files = (ROOT / "keras_nonlocal" / "commands").glob("*.py")
+    assert set(cli.COMMANDS) == {path.stem for path in files if "def run(" in path.read_text()}
 
 
-FORMATS = {
-    "whole model": ("out.keras", []),
-    "weights": ("out.weights.h5", ["--logits"]),
-    "Caffe2": ("out.pkl", ["--logits"]),
-    "torch": ("out.pyth", []),
-}
-
-
-@pytest.mark.parametrize("out, words", FORMATS.values(), ids=FORMATS)
-def test_the_printed_python_does_the_same(out, words, folder, capsys):
-    publish("a.pkl", mode="dot_product", input_shape=(4, 64, 64, 3), clip="4x2")
-    words = [*words, "--source", "pyslowfast", "--clip", "4x2", "--mode", "dot_product"]
-    code, printed, _ = run(capsys, "convert", "a.pkl", "--to", out, "--crop", "64", *words)
+def test_the_help_imports_no_command(capsys, monkeypatch):
+    monkeypatch.setattr(importlib, "import_module", lambda name: pytest.fail(name))
+    code, printed, _ = run(capsys, "--help")
     assert code == 0
-    write_video(folder / "video.mp4", seed=1)
-    convert, predict = snippets_in(printed)
-    used, made = {}, {}
-    exec(predict, used)
-    (folder / out).unlink()
-    exec(convert, made)
-    assert (folder / out).is_file()
-    np.testing.assert_allclose(answers(used["model"]), answers(made["model"]), atol=1e-6)
-    assert used["model"].get_layer("res4_0_nonlocal").mode == "dot_product"
-    assert used["probabilities"].sum() == pytest.approx(1, abs=1e-5)
-
-
-def test_a_conversion_says_what_was_read_and_written(folder, capsys):
-    model = publish("a.pyth", mode="dot_product")
-    _, printed, noise = run(capsys, "convert", "a.pyth", "--to", "b.keras", "--clip", "8x8")
-    parameters = sum(int(np.prod(v.shape)) for v in model.trainable_weights)
-    for line in (
-        "Read a.pyth",
-        "file        torch, ",
-        "names       of PySlowFast (source 'pyslowfast')",
-        "network     NLI3D, 1-1-1-1 blocks, width 4",
-        "inflated    3x1x1 in stage 2 block 0, stage 3 block 0, stage 4 block 0",
-        "non-local   2, after stage 3 block 0, stage 4 block 0",
-        "mode        dot_product, as the stored config or the file's name says",
-        "pool2       yes is taken, nothing in the file tells",
-        "classes     5",
-        "clip        8x8, as given",
-        "source      pyslowfast, as the names tell",
-        f"parameters  {parameters:,}",
-        "Wrote b.keras, ",
-    ):
-        assert re.search(rf"^ *{re.escape(line)}", printed, re.MULTILINE), line
-    assert noise == ""
-
-
-def forget_config(path):
-    """Leaves tensors alone in a pickle, as the published ones are."""
-    content = pickle.loads(pathlib.Path(path).read_bytes())
-    pathlib.Path(path).write_bytes(pickle.dumps({"blobs": content["blobs"]}, protocol=2))
-
-
-def test_what_nothing_tells_is_said(folder, capsys):
-    publish("a.pkl")
-    forget_config("a.pkl")
-    _, printed, _ = run(capsys, "convert", "a.pkl", "--source", "pyslowfast", "--to", "b.keras")
-    assert "mode        embedded_gaussian is taken, nothing in the file tells" in printed
-    assert "clip        8x8 is taken, nothing in the file tells" in printed
-
-
-CLIPS = {
-    "name": ("slow_4x16_mine.pyth", None, "4x16", "the file's name says"),
-    "sizes are no clips": ("mine_224x224.pkl", None, "8x8", "nothing in the file tells"),
-    "kernels are no clips": ("i3d_3x1x1_3x3x3.pkl", None, "8x8", "nothing in the file tells"),
-    "three numbers": ("c2d_8xb32-16x4x1-100e.pkl", None, "16x4", "the file's name says"),
-    "PySlowFast's config": (
-        "a.pyth",
-        "DATA:\n  NUM_FRAMES: 16\n  SAMPLING_RATE: 4\n",
-        "16x4",
-        "the stored config says",
-    ),
-    "published": (
-        "C2D_NOPOOL_8x8_R50.pkl",
-        None,
-        "8x8",
-        "the published c2d_r50_8x8_nopool.kinetics400_psf",
-    ),
-}
-
-
-@pytest.mark.parametrize("file, config, clip, reason", CLIPS.values(), ids=CLIPS)
-def test_the_clip_is_found_where_it_is_told(file, config, clip, reason, folder, capsys):
-    publish(file, knl.C2D, pool2="NOPOOL" not in file)
-    if file.endswith(".pkl"):
-        forget_config(file)
-    if config:
-        torch = pytest.importorskip("torch")
-        torch.save({**torch.load(file, weights_only=True), "cfg": config}, file)
-    words = ["--source", "pyslowfast", "--to", "b.keras"]
-    _, printed, _ = run(capsys, "convert", file, *words)
-    line = re.search(r"^  clip +(.*)$", printed, re.MULTILINE)[1]
-    assert line.startswith(clip) and reason in line
-    assert f'clip="{clip}"' in printed
-
-
-OPTIONS = {
-    "crop": (["--crop", "96"], {"crop": 96}),
-    "any crop": (["--crop", "any"], {"crop": None}),
-    "clip": (["--clip", "32x2"], {"clip": "32x2"}),
-    "mode": (["--mode", "dot_product"], {"mode": "dot_product"}),
-    "pool2": (["--pool2"], {"pool2": True}),
-    "no pool2": (["--no-pool2"], {"pool2": False}),
-    "classes": (["--classes", "7"], {"classes": 7}),
-    "logits": (["--logits"], {"classifier_activation": None}),
-    "except for": (["--except-for", "a", "b*"], {"except_for": ["a", "b*"]}),
-}
-
-
-@pytest.mark.parametrize("words, expected", OPTIONS.values(), ids=OPTIONS)
-def test_options_reach_the_loading(words, expected, folder, capsys, monkeypatch):
-    model = publish("a.pyth")
-    given = {}
-    monkeypatch.setattr(
-        knl, "load_checkpoint", lambda path, **options: given.update(options) or model
-    )
-    code, _, noise = run(capsys, "convert", "a.pyth", *words, "--to", "b.keras")
-    assert code == 0, noise
-    assert given == {"source": "pyslowfast", "clip": "8x8", **expected}
-
-
-def test_a_new_classifier_is_told_in_one_line(folder, capsys):
-    publish("a.pyth")
-    code, printed, noise = run(
-        capsys, "convert", "a.pyth", "--classes", "7", "--to", "b.keras", "--crop", "64"
-    )
-    assert code == 0
-    assert "classes     7, a new classifier" in printed
-    (line,) = noise.splitlines()
-    assert line.startswith("keras-nonlocal: warning: The classifier starts anew")
-    assert keras.saving.load_model("b.keras").output_shape == (None, 7)
-
-
-def test_names_of_two_sources_ask_for_one(folder, capsys):
-    publish("a.pkl")
-    code, _, noise = run(capsys, "convert", "a.pkl", "--to", "b.keras")
-    assert code == 1
-    assert "'video-nonlocal-net', 'pyslowfast'" in noise
-    assert not (folder / "b.keras").exists()
-
-
-def test_a_published_name_says_whose_file_it_is(folder, capsys):
-    publish("I3D_8x8_R50.pkl", knl.I3D)
-    _, _, noise = run(capsys, "convert", "I3D_8x8_R50.pkl", "--to", "b.keras")
-    assert "The published file of this name is pyslowfast's." in noise
-
-
-def test_what_exists_is_kept_unless_overwriting_is_asked_for(folder, capsys):
-    publish("a.pyth")
-    (folder / "b.keras").write_text("mine")
-    words = ["convert", "a.pyth", "--to", "b.keras"]
-    code, _, noise = run(capsys, *words)
-    assert (code, (folder / "b.keras").read_text()) == (1, "mine")
-    assert "b.keras exists already. Add --overwrite" in noise
-    code, _, _ = run(capsys, *words, "--overwrite")
-    assert code == 0
-    assert keras.saving.load_model("b.keras").name == "nli3d"
-
-
-def test_a_folder_is_never_overwritten(folder, capsys):
-    publish("a.pyth")
-    (folder / "b.keras").mkdir()
-    code, _, _ = run(capsys, "convert", "a.pyth", "--to", "b.keras", "--overwrite")
-    assert code == 1
-    assert (folder / "b.keras").is_dir()
-
-
-FAILURES = {
-    "no network of PySlowFast": (
-        ["--to", "b.pyth", "--to-source", "pyslowfast"],
-        "pyslowfast would",
-    ),
-    "no such clip": (["--to", "b.keras", "--clip", "8"], "`clip` must be"),
-    "no such format": (["--to", "b.onnx"], "--to must end in one of"),
-    "the source's other format": (["--to", "b.pkl"], "`path` must end in .pth"),
-    "not its source": (
-        ["--to", "b.keras", "--source", "gluoncv"],
-        "looks like a file of mmaction2",
-    ),
-}
-
-
-@pytest.mark.parametrize("words, message", FAILURES.values(), ids=FAILURES)
-def test_failures_end_in_one_line_and_leave_nothing(words, message, folder, capsys):
-    publish("a.pth", source="mmaction2")
-    code, printed, noise = run(capsys, "convert", "a.pth", *words)
-    assert (code, printed) == (1, "")
-    assert re.fullmatch(rf"keras-nonlocal: error: .*{re.escape(message)}.*\n", noise)
-    assert [path.name for path in folder.iterdir()] == ["a.pth"]
-
-
-def test_a_full_disk_leaves_nothing(folder, capsys, monkeypatch):
-    publish("a.pyth")
-
-    def save(model, path):
-        path.write_text("half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(keras.Model, "save", save)
-    code, _, noise = run(capsys, "convert", "a.pyth", "--to", "b.keras")
-    assert code == 1
-    assert noise == "keras-nonlocal: error: [Errno 28] No space left on device\n"
-    assert [path.name for path in folder.iterdir()] == ["a.pyth"]
-
-
-def test_errors_of_many_lines_become_one(folder, capsys):
-    publish("a.pyth")
-    torch = pytest.importorskip("torch")
-    content = torch.load("a.pyth", weights_only=True)
-    del content["model_state"]["s1.pathway0_stem.bn.weight"]
-    torch.save(content, "a.pyth")
-    code, _, noise = run(capsys, "convert", "a.pyth", "--to", "b.keras")
-    assert code == 1
-    assert re.fullmatch(
-        r"keras-nonlocal: error: .*tensors describe; 1 only in .*s1.pathway0_stem.bn.weight; "
-        r"Nothing was loaded.*\n",
-        noise,
-    )
+    for name, purpose in cli.COMMANDS.items():
+        assert re.search(rf"^ +{name} +{re.escape(purpose)}$", printed, re.MULTILINE), name
 
 
 WRONG = {
@@ -312,60 +54,10 @@ WRONG = {
 
 
 @pytest.mark.parametrize("words", WRONG.values(), ids=WRONG)
-def test_wrong_arguments_end_with_two(words, folder, capsys):
+def test_wrong_arguments_end_with_two(words, capsys):
     code, printed, noise = run(capsys, *words)
     assert (code, printed) == (2, "")
     assert re.fullmatch(r"keras-nonlocal: error: .+\. See keras-nonlocal.* --help\.\n", noise)
-
-
-def test_a_missing_file_ends_with_one(folder, capsys):
-    code, _, noise = run(capsys, "convert", "a.pkl", "--to", "b.keras")
-    assert code == 1
-    assert re.fullmatch(r"keras-nonlocal: error: .*'a.pkl'.*there is no such file.*\n", noise)
-
-
-def test_the_table_has_a_line_for_all_weights(capsys):
-    code, printed, _ = run(capsys, "weights")
-    heading, *lines = printed.splitlines()
-    assert code == 0
-    assert heading.split() == "name network clip top-1 top-5 licence source".split()
-    assert [line.split()[0] for line in lines] == [each.name for each in knl.list_weights()]
-    assert max(map(len, printed.splitlines())) <= 120
-    (line,) = (line for line in lines if line.startswith("nl_c2d_r50_32x2.kinetics400_vnl"))
-    facts = "NLC2D R50 32x2 73.90 91.00 CC-BY-NC-4.0 video-nonlocal-net"
-    assert line.split()[1:] == facts.split()
-
-
-def test_the_json_holds_the_records(capsys):
-    _, printed, _ = run(capsys, "weights", "--json")
-    rows = {row["name"]: row for row in json.loads(printed)}
-    assert list(rows) == [each.name for each in knl.list_weights()]
-    for each in knl.list_weights():
-        row = rows[each.name]
-        assert (row["url"], row["file"], row["top1"]) == (each.url, each.file, each.top1)
-        assert json.loads(json.dumps(dict(each.arguments))) == row["arguments"]
-
-
-@pytest.mark.parametrize("checkpoint", knl.list_weights(), ids=lambda each: each.name)
-def test_a_name_gives_the_whole_record(checkpoint, folder, capsys):
-    code, printed, _ = run(capsys, "weights", checkpoint.name)
-    words = " ".join(printed.split())
-    assert code == 0
-    for fact in (checkpoint.licence, checkpoint.file, checkpoint.url, checkpoint.note):
-        assert (fact or "") in words
-    if checkpoint.builder:
-        assert f'load model = knl.{checkpoint.builder}(weights="{checkpoint.name}")' in words
-    if checkpoint.builder and checkpoint.url:
-        assert f"put it at {fetching.folder() / checkpoint.file}" in words
-    if checkpoint.checksum:
-        assert "{} begins with {}".format(*checkpoint.checksum) in words
-
-
-def test_an_unknown_name_is_told_those_like_it(capsys):
-    code, _, noise = run(capsys, "weights", "nl_i3d_r50_8x8")
-    assert code == 1
-    assert "nl_i3d_r50_8x8.kinetics400_vnl" in noise
-    assert "nl_i3d_r50_8x8" not in zoo.CHECKPOINTS
 
 
 def test_the_version_is_the_packages(capsys):

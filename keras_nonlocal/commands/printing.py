@@ -1,0 +1,55 @@
+"""How commands print: complaints in one line, facts under headings, and no moving of the cursor."""
+
+import contextlib
+import sys
+import textwrap
+import warnings
+
+
+def complain(kind, fault):
+    """Prints an error or a warning on stderr as one line, however many it has.
+
+    Args:
+        kind: `"error"` or `"warning"`.
+        fault: an exception, or a text.
+    """
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    text = "; ".join([*(line.rstrip(".") for line in lines[:-1]), *lines[-1:]])
+    text = text or type(fault).__name__
+    sys.stdout.flush()
+    print(f"keras-nonlocal: {kind}: {printable(text)[:4000]}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def warnings_told():
+    """Prints warnings in a line each, without the code that they come from."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            for warning in caught:
+                complain("warning", warning.message)
+
+
+def print_pairs(pairs):
+    """Prints facts below a heading of their own.
+
+    Args:
+        pairs: pairs of a heading and a text. What stands under `"load"`, `"loads"` and `""` is
+            Python, which is not broken into lines, so that it can be pasted.
+    """
+    for heading, text in pairs:
+        width = 10_000 if heading in ("load", "loads", "") else 100
+        indents = {"initial_indent": f"  {heading:<12}", "subsequent_indent": " " * 14}
+        lines = textwrap.wrap(
+            printable(text), width, break_long_words=False, break_on_hyphens=False, **indents
+        )
+        print("\n".join(lines))
+
+
+def printable(text):
+    """Gives a text with whatever a file may have put in to move the cursor written as escapes."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )

@@ -1,0 +1,54 @@
+"""What commands that read videos are told of them: where they are listed, and how."""
+
+from keras_nonlocal.data import annotations
+
+
+def add_source_arguments(parser):
+    """Adds SOURCE and the options that `read_source` goes by."""
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a folder of class folders, a list of videos, or the annotations of a data set",
+    )
+    formats = ", ".join(annotations.FORMATS)
+    parser.add_argument(
+        "--format",
+        choices=annotations.FORMATS,
+        metavar="FORMAT",
+        help=f"of SOURCE: {formats}; found out if left out",
+    )
+    parser.add_argument(
+        "--videos", metavar="DIR", help="folder of the videos that SOURCE lists, if it is another"
+    )
+    parser.add_argument("--classes", metavar="FILE", help="names of the classes, one a line")
+    parser.add_argument(
+        "--layout", help='what stands in the rows of a list, such as "path length label"'
+    )
+    parser.add_argument("--separator", help="of the fields in the rows of a list")
+    parser.add_argument("--split", type=int, choices=(1, 2, 3), help="of hmdb51")
+    parser.add_argument("--part", choices=("train", "test"), help="of hmdb51")
+    parser.add_argument(
+        "--drop-missing", action="store_true", help="go on without listed videos that are not there"
+    )
+
+
+def read_source(chosen):
+    """Gives the `VideoList` that the arguments name.
+
+    Args:
+        chosen: the parsed arguments.
+
+    Raises:
+        FileNotFoundError, ValueError: see `read_videos`.
+    """
+    return annotations.read_videos(
+        chosen.source,
+        videos=chosen.videos,
+        format=chosen.format,
+        classes=chosen.classes,
+        separator=chosen.separator,
+        layout=chosen.layout,
+        split=chosen.split,
+        part=chosen.part,
+        missing="drop" if chosen.drop_missing else "raise",
+    )
