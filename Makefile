@@ -7,6 +7,7 @@
 
 SHELL := /bin/sh
 VENV ?= .venv
+TFM_VENV ?= .venv-tfm
 BIN := $(VENV)/bin
 
 # A name on the path may be a launcher without a Python behind it, so each candidate is run.
@@ -16,16 +17,17 @@ CANDIDATES := python3 python3.13 python3.12 python3.11 python3.10 python
 # TensorFlow's start-up notices would bury what the commands print; 0 shows them.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test test-slow lint format wheel clean
+.PHONY: help demo test test-slow test-tfm lint format wheel clean
 
 help:
 	@echo "make demo       train a small network on videos, export it, compare, draw (minutes)"
 	@echo "make test       the tests, without the slow ones"
 	@echo "make test-slow  the slow tests alone"
+	@echo "make test-tfm   records exchanged with TensorFlow's model garden, in $(TFM_VENV)"
 	@echo "make lint       ruff check and format, changing nothing"
 	@echo "make format     let ruff mend what it can"
 	@echo "make wheel      build the package into dist/"
-	@echo "make clean      remove the environment and everything built"
+	@echo "make clean      remove the environments and everything built"
 
 demo: $(VENV)/installed-examples
 	$(BIN)/python examples/quickstart.py $(ARGS)
@@ -34,7 +36,15 @@ test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile $(ARGS)
+
+# The model garden pins TensorFlow and brings 120 packages, so it has an environment to itself.
+test-tfm:
+	@$(MAKE) --no-print-directory VENV=$(TFM_VENV) test-interchange
+
+.PHONY: test-interchange
+test-interchange: $(VENV)/installed-tfm
+	$(BIN)/python -m pytest tests/interchange $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -49,9 +59,10 @@ wheel: $(VENV)/created
 	$(BIN)/python -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TFM_VENV) build dist *.egg-info .pytest_cache .ruff_cache
 
-# Written last, so that an interrupted run is taken up again by the next one.
+# Written last, so that an interrupted run is taken up again by the next one. The pip that comes with
+# Python 3.10 cannot build a package that the model garden needs.
 $(VENV)/created:
 	@python="$(PYTHON)"; \
 	if [ -z "$$python" ]; then \
@@ -67,7 +78,7 @@ $(VENV)/created:
 	fi; \
 	echo "Making $(VENV) with $$("$$python" --version)"; \
 	"$$python" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet "setuptools>=77"
+	$(BIN)/python -m pip install --quiet "pip>=24" "setuptools>=77"
 	@touch $@
 
 # Without build isolation, pip needs no network where everything is installed already.
