@@ -13,13 +13,14 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+
+from machine import describe_machine
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -38,7 +39,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         prepare(folder)
-        print(describe_machine())
+        print(describe_machine("keras", "tensorflow", "jax", "numpy", "torch"))
         print(f"{'file':12} {'MB':>5}  {'way':16} {'seconds':>8} {'peak MB':>8} {'of file':>8}")
         for file in FILES:
             size = (folder / file).stat().st_size / 2**20
@@ -118,20 +119,6 @@ def resident():
     """Resident memory of this process, in MB."""
     pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def describe_machine():
-    import keras
-    import numpy as np
-    import torch
-
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    cpu = next((line.split(": ")[1] for line in lines if line.startswith("model name")), "")
-    return (
-        f"{cpu}, {os.cpu_count()} cores; Python {platform.python_version()}, Keras "
-        f"{keras.__version__} on {keras.backend.backend()}, NumPy {np.__version__}, torch "
-        f"{torch.__version__}"
-    )
 
 
 if __name__ == "__main__":

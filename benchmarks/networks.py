@@ -10,17 +10,16 @@ left out, and the benchmark says so. With `KERAS_BACKEND=jax` it runs on a GPU a
 """
 
 import argparse
-import importlib.metadata
 import importlib.util
 import json
 import multiprocessing
-import os
 import pathlib
-import platform
 import statistics
 import sys
 import time
 import types
+
+from machine import describe_machine
 
 CLIP = (8, 224, 224, 3)
 PLACES = ((3, 1), (3, 3), (4, 1), (4, 3), (4, 5))
@@ -171,24 +170,6 @@ def report(dtype, seconds):
             )
 
 
-def describe_machine():
-    """One line about the machine, and one about the versions."""
-    lines = pathlib.Path("/proc/cpuinfo")
-    model = platform.processor() or platform.machine()
-    if lines.exists():
-        rows = dict(row.split(":", 1) for row in lines.read_text().splitlines() if ":" in row)
-        fields = {key.strip(): value.strip() for key, value in rows.items()}
-        flags = fields.get("flags", "").split()
-        extras = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
-        model = f"{fields.get('model name', model)} ({', '.join(extras) or 'no AVX-512'})"
-    print(f"{os.cpu_count()} cores, {model}, Python {platform.python_version()}")
-    versions = []
-    for package in ("keras", "tensorflow", "jax", "torch", "pytorchvideo", "numpy"):
-        if importlib.util.find_spec(package):
-            versions.append(f"{package} {importlib.metadata.version(package)}")
-    print(", ".join(versions), f"| Keras backend: {os.environ.get('KERAS_BACKEND', 'tensorflow')}")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
@@ -202,7 +183,7 @@ def main():
     if missing:
         print(f"Without PyTorch: not installed: {', '.join(missing)}")
         names = [name for name in names if not name.startswith("PyTorch")]
-    describe_machine()
+    print(describe_machine("keras", "tensorflow", "jax", "torch", "pytorchvideo", "numpy"))
     print(f"NL-I3D R50, clips of {CLIP}, batch {arguments.batch}")
     everything = {}
     for dtype in arguments.dtypes:

@@ -117,9 +117,9 @@ def main():
     if arguments.one:
         print(json.dumps(measure(*json.loads(arguments.one))))
         return
-    from networks import describe_machine
+    from machine import describe_machine
 
-    describe_machine()
+    print(describe_machine("keras", "tensorflow", "jax", "numpy"))
     print(f"one clip of 8 frames, {arguments.channels} channels, float32, keys pooled by 2x2")
     print(f"{'mode':20}{'positions':>10}  {'seconds':>9}{'direct':>9}  {'MB':>8}{'direct':>9}")
     rows = []
