@@ -26,7 +26,7 @@ def main():
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--clips", type=int, default=4, help="training clips of a video an epoch")
     parser.add_argument("--learning-rate", type=float, default=5e-4)
-    parser.add_argument("--flip", action="store_true", help="mirror clips, where no class minds")
+    parser.add_argument("--no-flip", action="store_true", help="mirror no clips")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
@@ -50,7 +50,7 @@ def main():
             batch_size=batch_size,
             training=True,
             clips_per_video=arguments.clips,
-            labels_after_flip=range(len(videos.classes)) if arguments.flip else None,
+            flip=not arguments.no_flip,
             color=0.2,
             seed=arguments.seed,
         ),

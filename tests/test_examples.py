@@ -168,7 +168,7 @@ def two_classes(motion, tmp_path_factory):
     for number, video in enumerate(videos):
         folder = root / "videos" / ("one", "other")[number // 2]
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / video.name).symlink_to(video.resolve())
+        (folder / f"{number}{video.suffix}").symlink_to(video.resolve())
     return root / "videos"
 
 

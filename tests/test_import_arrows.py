@@ -11,7 +11,7 @@ PACKAGE = ROOT / "keras_nonlocal"
 
 EVERY_ROOM = set(
     "layers models archives checkpoints preprocessing data training evaluation export "
-    "visualization".split()
+    "visualization commands preparation lists videos transforms".split()
 )
 # Each room or file, with the rooms of ours that it may import besides its own.
 ARROWS = {
@@ -23,16 +23,22 @@ ARROWS = {
     "models": {"layers", "checkpoints", "preprocessing"},
     "checkpoints/load.py": {"archives", "models", "preprocessing"},
     "checkpoints/save.py": {"archives", "models"},
-    "data": {"preprocessing"},
+    "lists": set(),
+    "videos": set(),
+    "transforms": {"preprocessing"},
+    "data": {"lists", "videos", "transforms"},
+    "preparation": {"data", "lists", "videos", "transforms"},
     "training": set(),
     "evaluation.py": set(),
     "export": set(),
     "visualization.py": set(),
+    "commands": EVERY_ROOM,
     "cli.py": EVERY_ROOM,
     "__init__.py": EVERY_ROOM,
 }
 # What comes with an extra, or only with the development tools.
 OPTIONAL = {
+    "apache_beam",
     "torch",
     "safetensors",
     "jax",
@@ -50,6 +56,7 @@ WITHOUT_TENSORFLOW = (
     "archives",
     "checkpoints",
     "export",
+    "lists",
     "preprocessing.py",
     "__init__.py",
 )
