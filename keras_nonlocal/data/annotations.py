@@ -3,7 +3,7 @@
 import os
 import re
 
-from keras_nonlocal.data.record_lists import UNFINISHED, read_records
+from keras_nonlocal.data.record_lists import UNFINISHED, is_shard, read_records
 from keras_nonlocal.lists.charades import read_charades
 from keras_nonlocal.lists.classes import names_of
 from keras_nonlocal.lists.folders import is_video_file, list_entries, read_folder
@@ -153,7 +153,7 @@ def _recognise(source):
     if os.path.isdir(source):
         folders, files = list_entries(source)
         unfinished = os.path.isdir(os.path.join(source, UNFINISHED))
-        if unfinished or any(map(_is_record_file, files)):
+        if unfinished or any(map(is_shard, files)):
             return "records"
         if any(re.search(r"_test_split\d\.txt$", name) for name in files):
             return "hmdb51"
@@ -162,7 +162,7 @@ def _recognise(source):
         raise _unrecognised(source, "a folder without class folders")
     if is_video_file(source):
         raise _unrecognised(source, "one video")
-    if _is_record_file(os.path.basename(source)):
+    if is_shard(os.path.basename(source)):
         return "records"
     if source.lower().endswith(".json"):
         return "something-something"
@@ -180,10 +180,6 @@ def _recognise(source):
     if len(re.split(r"[\s,;|]+", first.strip())) < 2:
         raise _unrecognised(source, f"a file that begins with {first[:40]!r}")
     return "list"
-
-
-def _is_record_file(name):
-    return ".tfrecord" in name or re.search(r"-\d+-of-\d+$", name) is not None
 
 
 def _unrecognised(source, what):

@@ -108,7 +108,7 @@ def _list_shards(paths):
         if not os.path.isdir(path):
             shards.append(path)
             continue
-        names = sorted(name for name in os.listdir(path) if _is_shard(name))
+        names = sorted(name for name in os.listdir(path) if is_shard(name))
         manifest = read_manifest(path)
         if manifest is not None:
             names = sorted(manifest["shards"])
@@ -125,7 +125,8 @@ def _list_shards(paths):
     return shards
 
 
-def _is_shard(name):
+def is_shard(name):
+    """Whether a file is one of records, by its name."""
     return name[0] != "." and (".tfrecord" in name or re.search(r"-\d+-of-\d+$", name) is not None)
 
 
