@@ -36,12 +36,13 @@ __all__ = [
     "preprocess_input",
     "save_checkpoint",
     "summary_table",
+    "training",
     "transfer_weights",
     "visualization",
 ]
 
 # Imported when they are first used: they need TensorFlow, which a JAX machine may lack.
-_ROOMS = ("data", "evaluation", "visualization")
+_ROOMS = ("data", "evaluation", "training", "visualization")
 
 
 def __getattr__(name):

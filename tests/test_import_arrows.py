@@ -11,12 +11,13 @@ PACKAGE = ROOT / "keras_nonlocal"
 
 EVERY_ROOM = set(
     "layers models archives checkpoints preprocessing data training evaluation export "
-    "visualization commands preparation lists videos transforms".split()
+    "visualization commands preparation lists videos transforms whole_files".split()
 )
 # Each room or file, with the rooms of ours that it may import besides its own.
 ARROWS = {
     "layers": set(),
     "preprocessing.py": set(),
+    "whole_files.py": set(),
     "archives": set(),
     "checkpoints": {"archives", "preprocessing"},
     # The builders look names of weights up in the zoo, which knows no network.
@@ -27,9 +28,9 @@ ARROWS = {
     "videos": set(),
     "transforms": {"preprocessing"},
     "data": {"lists", "videos", "transforms"},
-    "preparation": {"data", "lists", "videos", "transforms"},
-    "training": set(),
-    "evaluation.py": set(),
+    "preparation": {"data", "lists", "videos", "transforms", "whole_files"},
+    "training": {"whole_files"},
+    "evaluation": {"whole_files"},
     "export": set(),
     "visualization.py": set(),
     "commands": EVERY_ROOM,
@@ -48,6 +49,8 @@ OPTIONAL = {
     "scipy",
     "official",
     "gradio",
+    "sklearn",
+    "tensorboard",
 }
 # What `import keras_nonlocal` imports, also on a machine that has JAX alone.
 WITHOUT_TENSORFLOW = (

@@ -12,9 +12,10 @@ import os
 import pickle
 import tempfile
 
+from keras_nonlocal import whole_files
 from keras_nonlocal.data.failures import check_max_broken
 from keras_nonlocal.data.record_lists import UNFINISHED
-from keras_nonlocal.preparation import manifest, remote_folder, shards, whole_files, workplace
+from keras_nonlocal.preparation import manifest, remote_folder, shards, workplace
 
 # Beam's runner in this process, which its DirectRunner comes to in the end. DirectRunner itself
 # first fetches a program from the network, and that is for the user to ask for.

@@ -3,8 +3,8 @@
 import json
 import os
 
+from keras_nonlocal import whole_files
 from keras_nonlocal.data.record_lists import FORMAT, MANIFEST, UNFINISHED
-from keras_nonlocal.preparation import whole_files
 
 
 def write_manifest(plan, shards, directory):

@@ -15,9 +15,10 @@ import secrets
 import shutil
 import tempfile
 
+from keras_nonlocal import whole_files
 from keras_nonlocal.data.record_lists import FORMAT, MANIFEST, UNFINISHED
 from keras_nonlocal.preparation import manifest as manifests
-from keras_nonlocal.preparation import shards, whole_files
+from keras_nonlocal.preparation import shards
 from keras_nonlocal.preparation.workplace import check_settings
 
 _SETTINGS = f"{UNFINISHED}/settings.json"

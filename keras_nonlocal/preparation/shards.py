@@ -5,8 +5,8 @@ import hashlib
 import json
 import os
 
+from keras_nonlocal import whole_files
 from keras_nonlocal.data.record_lists import UNFINISHED
-from keras_nonlocal.preparation import whole_files
 from keras_nonlocal.videos import framing, sequence_examples
 from keras_nonlocal.videos.reading import open_video
 

@@ -5,8 +5,8 @@ import json
 import os
 import re
 
+from keras_nonlocal import whole_files
 from keras_nonlocal.data.record_lists import MANIFEST, UNFINISHED, read_manifest
-from keras_nonlocal.preparation import whole_files
 from keras_nonlocal.preparation.plan import describe_difference
 
 _SHARD_NAME = re.compile(r"videos-\d{5,}-of-\d{5,}\.tfrecord")

@@ -12,10 +12,10 @@ import time
 import numpy as np
 import pytest
 
+from keras_nonlocal import whole_files
 from keras_nonlocal.data.cores import count_cores
 from keras_nonlocal.data.record_lists import read_records
 from keras_nonlocal.lists.video_list import VideoList
-from keras_nonlocal.preparation import whole_files
 from keras_nonlocal.preparation.conversion import prepare_videos
 from keras_nonlocal.preparation.plan import make_plan
 from keras_nonlocal.preparation.shards import convert_shard
