@@ -84,10 +84,11 @@ def check_options(videos, training, crops_per_clip, mix, labels_of):
             f"Received: crops_per_clip={crops_per_clip}. Leave it out, or set `training=False`."
         )
     of_clips = labels_of == "clip" and training and videos.events is not None
-    if labels_of != "video" and not of_clips:
+    of_videos = labels_of == "video" or (labels_of == "index" and not training)
+    if not of_videos and not of_clips:
         raise ValueError(
-            '`labels_of` must be "video", or "clip" in training on videos with events. '
-            f"Received: labels_of={labels_of!r}. `read_charades` gives events."
+            '`labels_of` must be "video", or "clip" in training on videos with events, or "index" '
+            f"in testing. Received: labels_of={labels_of!r}. `read_charades` gives events."
         )
     if mix is not None and not training:
         raise ValueError(
@@ -103,6 +104,35 @@ def check_batch_size(batch_size, clips, training):
         raise ValueError(
             f"`batch_size` must lie between 1 and the number of clips ({clips}). "
             f"Received: batch_size={batch_size}. Lower it, or add videos."
+        )
+
+
+def check_epoch(number, step, steps):
+    """Raises unless these are the numbers of an epoch and of a step in it."""
+    if number < 0:
+        raise ValueError(
+            f"`number` must be that of an epoch, counted from 0. Received: number={number}."
+        )
+    if not 0 <= step < steps:
+        raise ValueError(
+            f"`step` must lie in [0, {steps}), the batches of an epoch. Received: step={step}. "
+            "After the last one comes step 0 of the next epoch."
+        )
+
+
+def check_countable(step, strategy_divides, failures):
+    """Raises if it cannot be known which batches come before a step, or are this process's."""
+    if strategy_divides:
+        raise ValueError(
+            "`epoch` chooses among all batches, and MultiWorkerMirroredStrategy hides which of "
+            "them are this process's. Received: such a strategy. Iterate the dataset itself, or "
+            "give the process its `shard`."
+        )
+    if step and failures is not None:
+        raise ValueError(
+            "`step` must be 0 with on_error='skip': videos that are left out move all batches "
+            f"after them. Received: step={step}. Leave broken videos out of the list beforehand; "
+            "keras-nonlocal inspect --write-list does it."
         )
 
 

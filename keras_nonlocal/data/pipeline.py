@@ -10,6 +10,7 @@ from keras_nonlocal import transforms
 from keras_nonlocal.data import arguments, sharding
 from keras_nonlocal.data.annotations import read_videos
 from keras_nonlocal.data.cores import count_cores
+from keras_nonlocal.data.epochs import Epochs
 from keras_nonlocal.data.visits import Visits
 
 
@@ -64,8 +65,9 @@ def clip_dataset(
         augment: a further transform of training clips, of uint8 or float32 in 0..255 before
             they are normalised, such as `transforms.rand_augment()`.
         mix: a function of training batches, such as `transforms.mixup(0.8, classes=400)`.
-        labels_of: `"video"`, or in training `"clip"` for lists with events (Charades): the
-            classes of the events that go on during the clip.
+        labels_of: `"video"`; or in training `"clip"` for lists with events (Charades): the
+            classes of the events that go on during the clip; or in testing `"index"`: the number
+            of the video in the list, in the place of its label.
         source: whose normalisation, see `transforms.normalize`.
         decoder: a decoder of your own, a callable from path and frame numbers to uint8 frames
             `(len(indices), height, width, 3)`; `None`: PyAV.
@@ -78,15 +80,18 @@ def clip_dataset(
         max_broken: share of the videos that may be broken for `"skip"` to go on.
         shard: `(index, count)`, to read every count-th video from number `index` on. `None`: all,
             or this process's share where several train together, see `sharding.find_shard`.
-        seed: integer that fixes the order and every draw, together with the seed that
-            `keras.utils.set_random_seed` sets for all of TensorFlow; `None` draws a new one, by
-            Python's `random`, which the same function seeds.
+        seed: integer that fixes the order and every draw; `None` draws a new one, by Python's
+            `random`, which `keras.utils.set_random_seed` seeds.
 
     Returns:
         A `tf.data.Dataset` of `(clips, labels)`: float32 `(batch, frames, crop, crop, 3)` and
         int32 `(batch,)`, or float32 `(batch, classes)` for several labels a video. In testing
         with several views a video, the clips are `(batch, views, frames, crop, crop, 3)`, the
         crops of the first clip first. Training leaves out the remainder that fills no batch.
+
+        For training it has one more method: `dataset.epoch(number, step=0)` gives the batches of
+        one epoch from a step on, the same ones each time, so that an interrupted training can go
+        on. Several processes see in each batch, between them, what one would see.
 
     Raises:
         ValueError: if the arguments do not go together.
@@ -118,47 +123,86 @@ def clip_dataset(
     seed = random.randrange(2**31) if seed is None else seed
     visits = Visits(videos, sampler, short_sides, labels_of, decoder, probe, failures)
 
-    # 1. Videos by their number in the list: what falls to this process, in another order each
-    #    epoch. Numbers are small enough to shuffle whole.
-    dataset = tf.data.Dataset.range(len(videos)).shard(count, index)
     if training:
-        dataset = dataset.shuffle(len(videos), seed)
-    # 2. Videos to frames, at the size that is wanted. Every element brings its own seed, so that
-    #    how many are in preparation changes nothing; the seeds differ from epoch to epoch.
-    if failures is not None:
-        dataset = _silently(failures.begin_epoch, dataset.element_spec).concatenate(dataset)
-    #    Tuning finds how many cores there are to keep busy as well, but takes half a minute.
-    dataset = _map(_with_seeds(dataset, seed), visits.read, num_parallel_calls=count_cores())
-    if failures is not None:
-        dataset = dataset.filter(lambda frames, labels, readable: readable)
-    # 3. Frames to what the network sees.
-    if training:
-        if sampler.clips > 1:
-            dataset = dataset.map(lambda frames, labels, readable: (frames, labels)).unbatch()
-            # The clips of a video should not meet in one batch. (Decoded frames are bytes.)
-            dataset = dataset.shuffle(8 * sampler.clips + 2 * batch_size, seed)
-        else:
-            # Unlike unbatching, this copies nothing.
-            dataset = dataset.map(lambda frames, labels, readable: (frames[0], labels[0]))
         prepare = _training_transform(videos, crop, flip, color, augment)
-        dataset = _map(_with_seeds(dataset, seed + 1), prepare)
+
+    def chain(dataset, before=0):
+        # 2. Videos to frames, at the size that is wanted. Every visit brings its own seeds, so that
+        #    how many are in preparation changes nothing.
+        if failures is not None:
+            begin = _silently(failures.begin_epoch, dataset.element_spec)
+            dataset = begin.concatenate(dataset)
+        #    Tuning finds how many cores there are to keep busy too, but takes half a minute.
+        dataset = _map(dataset, visits.read, num_parallel_calls=count_cores())
+        if failures is not None:
+            dataset = dataset.filter(lambda frames, labels, seeds, readable: readable)
+        # 3. Frames to what the network sees.
+        if training:
+            if sampler.clips > 1:
+                # Videos take turns, so that the clips of one do not meet in a batch.
+                dataset = dataset.prefetch(batch_size).interleave(_each_clip, batch_size)
+            else:
+                # Unlike taking them apart, this copies nothing.
+                dataset = dataset.map(
+                    lambda frames, labels, seeds, readable: (frames[0], labels[0], seeds[0])
+                )
+            dataset = _map(dataset.skip(before) if before else dataset, prepare)
+        else:
+            dataset = _map(dataset, _testing_transform(sampler, crop, crops_per_clip))
+        # 4. Batches, the next one ready while the network computes. Normalised last, for floats
+        #    are four times the bytes to copy.
+        dataset = dataset.batch(batch_size, drop_remainder=training)
+        normalize = transforms.normalize(source)
+        if training:
+            dataset = _map(dataset, lambda clips, labels, seeds: (normalize(clips), labels, seeds))
+            mixed = mix or (lambda clips, labels, seed: (clips, labels))
+            dataset = _map(
+                dataset,
+                lambda clips, labels, seeds: mixed(clips, labels, transforms.fold_in(seeds[0], 3)),
+            )
+        else:
+            dataset = _map(dataset, lambda clips, labels: (normalize(clips), labels))
+        if failures is not None:
+            end = _silently(failures.end_epoch, dataset.element_spec)
+            dataset = dataset.concatenate(end)
+        return dataset.with_options(_options(index, count))
+
+    # 1. Videos by their number in the list: what falls to this process; in training another order
+    #    and other seeds each epoch.
+    if not training:
+        numbers = tf.data.Dataset.range(len(videos)).shard(count, index)
+        dataset = chain(numbers.map(lambda number: (number, [[seed, number]]))).prefetch(2)
     else:
-        dataset = _map(dataset, _testing_transform(sampler, crop, crops_per_clip))
-    # 4. Batches, the next one ready while the network computes. Normalised last, for floats are
-    #    four times the bytes to copy.
-    dataset = dataset.batch(batch_size, drop_remainder=training)
-    if training:
-        dataset = dataset.take(size // batch_size)
-    normalize = transforms.normalize(source)
-    dataset = _map(dataset, lambda clips, labels: (normalize(clips), labels))
-    if mix is not None:
-        dataset = _map(_with_seeds(dataset, seed + 2), mix)
-    if failures is not None:
-        end = _silently(failures.end_epoch, dataset.element_spec)
-        dataset = dataset.concatenate(end)
-    dataset = dataset.with_options(_options(index, count)).prefetch(2)
+        epochs = Epochs(len(videos), sampler.clips, batch_size, seed, max(index, 0), max(count, 1))
+        shares = epochs.all_visits()
+        dataset = chain(shares.shard(count, index) if index == sharding.HINT else shares)
+        dataset = _count(dataset, epochs.steps, failures).prefetch(2)
+        dataset.epoch = _epoch_of(epochs, chain, index, failures)
     dataset.failures = failures
     return dataset
+
+
+def _epoch_of(epochs, chain, index, failures):
+    """Makes the function from an epoch's number and a step to the batches from there on."""
+
+    def epoch(number, step=0):
+        arguments.check_epoch(number, step, epochs.steps)
+        arguments.check_countable(step, index == sharding.HINT, failures)
+        visits, before = epochs.visits(number, step)
+        return _count(chain(visits, before), epochs.steps - step, failures).prefetch(2)
+
+    return epoch
+
+
+def _count(dataset, steps, failures):
+    """Says how many batches there are, which Keras shows, unless broken videos may be left out."""
+    if failures is not None:
+        return dataset.take(steps)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps))
+
+
+def _each_clip(frames, labels, seeds, readable):
+    return tf.data.Dataset.from_tensor_slices((frames, labels, seeds))
 
 
 def _training_transform(videos, crop, flip, color, augment):
@@ -175,7 +219,7 @@ def _training_transform(videos, crop, flip, color, augment):
         frames = cut(frames, transforms.fold_in(seed, 0))
         if mirror is not None:
             frames, label = mirror(frames, label, transforms.fold_in(seed, 1))
-        return change(frames, transforms.fold_in(seed, 2)), label
+        return change(frames, transforms.fold_in(seed, 2)), label, seed
 
     return apply
 
@@ -184,23 +228,13 @@ def _testing_transform(sampler, crop, crops_per_clip):
     cut = transforms.center_crop if crops_per_clip == 1 else transforms.three_crops
     cut = cut(crop)
 
-    def apply(frames, labels, readable):
+    def apply(frames, labels, seeds, readable):
         views = tf.stack([cut(frames[number]) for number in range(sampler.clips)])
         # Both ways of cropping end in the axes of a clip; those before them are the views.
         views = tf.reshape(views, (-1, *views.shape[-4:]))
         return (views if len(views) > 1 else views[0]), labels[0]
 
     return apply
-
-
-def _with_seeds(dataset, seed):
-    """Adds two integers to every element, other ones in every epoch."""
-    seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
-
-    def append(element, seed):
-        return (*element, seed) if isinstance(element, tuple) else (element, seed)
-
-    return tf.data.Dataset.zip(dataset, seeds).map(append)
 
 
 def _map(dataset, function, num_parallel_calls=tf.data.AUTOTUNE):

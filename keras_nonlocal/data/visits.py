@@ -14,7 +14,7 @@ class Visits:
         videos: a `VideoList`.
         sampler: says which frames make the clips.
         short_sides: smallest and greatest size in pixels to which frames are resized.
-        labels_of: "video" or "clip".
+        labels_of: "video", "clip" or "index".
         decoder: callable in the place of the decoders that ship, or `None`.
         probe: callable that goes with it, or `None`.
         failures: a `Failures` to tell of videos that cannot be read; `None` lets them raise.
@@ -25,31 +25,34 @@ class Visits:
         self._sampler = sampler
         self._short_sides = short_sides
         self._labels_of = labels_of
+        self._labels = videos.labels
+        if labels_of == "index":
+            self._labels = np.arange(len(videos), dtype=np.int32)
         self._decoder = decoder
         self._probe = probe
         self._failures = failures
 
-    def read(self, number, seed):
+    def read(self, number, seeds):
         """Reads the clips of a video, as an operation of TensorFlow.
 
         Args:
             number: of the video in the list, scalar int64 tensor.
-            seed: two integers, a tensor.
+            seeds: `(seeds, 2)` integers, a tensor: the first for this, the others go on.
 
         Returns:
-            Frames, uint8 `(clips, frames, height, width, 3)`; the label of each clip; and whether
-            the video could be read, without which the others mean nothing.
+            Frames, uint8 `(clips, frames, height, width, 3)`; the label of each clip; the other
+            seeds; and whether the video could be read, without which the rest means nothing.
         """
         frames, labels, readable = tf.numpy_function(
-            self._read, [number, seed], [tf.uint8, self._videos.labels.dtype, tf.bool]
+            self._read, [number, seeds[0]], [tf.uint8, self._labels.dtype, tf.bool]
         )
         frames.set_shape((self._sampler.clips, self._sampler.frames, None, None, 3))
-        labels.set_shape((self._sampler.clips, *self._videos.labels.shape[1:]))
+        labels.set_shape((self._sampler.clips, *self._labels.shape[1:]))
         readable.set_shape(())
-        return frames, labels, readable
+        return frames, labels, seeds[1:], readable
 
     def _read(self, number, seed):
-        labels = np.stack([self._videos.labels[number]] * self._sampler.clips)
+        labels = np.stack([self._labels[number]] * self._sampler.clips)
         try:
             video = self._open(number)
             indices, short_side = self._choose(video, np.random.default_rng(seed))
