@@ -32,6 +32,7 @@ LAYERS = {
         lambda **k: layers.MaxPooling3D((2, 3, 3), (2, 2, 2), (0, 1, 1), **k),
         CLIP,
     ),
+    "dropout": (lambda **k: layers.Dropout(0.3, seed=1, **k), CLIP),
     "sliding_average": (lambda **k: layers.SlidingAverage(3, **k), CLIP),
 }
 

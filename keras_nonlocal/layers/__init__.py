@@ -1,6 +1,7 @@
 """The layers of the video networks: what Keras lacks, and the non-local block."""
 
 from keras_nonlocal.layers.convolution import Conv3D
+from keras_nonlocal.layers.dropout import Dropout
 from keras_nonlocal.layers.non_local import NonLocal1D, NonLocal2D
 from keras_nonlocal.layers.non_local_3d import NonLocal3D
 from keras_nonlocal.layers.normalization import BatchNormalization
@@ -9,6 +10,7 @@ from keras_nonlocal.layers.pooling import MaxPooling3D, SlidingAverage
 __all__ = [
     "BatchNormalization",
     "Conv3D",
+    "Dropout",
     "MaxPooling3D",
     "NonLocal1D",
     "NonLocal2D",

@@ -27,6 +27,7 @@ class NonLocal(keras.layers.Layer):
         pool_size=2,
         pool_position="before",
         norm="batch_norm",
+        norm_options=None,
         kernel_initializer=None,
         kernel_regularizer=None,
         **kwargs,
@@ -54,6 +55,7 @@ class NonLocal(keras.layers.Layer):
         self.pool_size = check_pool_size(pool_size, self.rank)
         self.pool_position = pool_position
         self.norm_kind = norm
+        self.norm_options = dict(norm_options or {})
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.supports_jit = xla_pays_off()
@@ -83,9 +85,16 @@ class NonLocal(keras.layers.Layer):
         self.norm = None
         if self.norm_kind:
             self.norm = BatchNormalization(
-                gamma_initializer="zeros", name="norm", dtype=self.dtype_policy
+                gamma_initializer="zeros",
+                name="norm",
+                dtype=self.dtype_policy,
+                **self.norm_options,
             )
             self.norm.build(input_shape)
+        if not self.trainable:
+            # A saved layer may come fixed, while sub-layers begin trainable.
+            for layer in self._layers:
+                layer.trainable = False
 
     def _convolution(self, filters, name, initializer):
         return _CONVOLUTIONS[self.rank](
@@ -219,6 +228,11 @@ class NonLocal(keras.layers.Layer):
         return outputs, keras.KerasTensor(self._scores_shape(inputs.shape), dtype=dtype)
 
     def get_config(self):
+        norm_options = dict(self.norm_options)
+        if getattr(self, "norm", None) is not None:
+            # The norm may have been frozen or synchronised since.
+            norm_options["frozen"] = self.norm.frozen
+            norm_options["synchronized"] = self.norm.synchronized
         return {
             **super().get_config(),
             "inner_channels": self.inner_channels,
@@ -227,6 +241,7 @@ class NonLocal(keras.layers.Layer):
             "pool_size": self.pool_size,
             "pool_position": self.pool_position,
             "norm": self.norm_kind,
+            "norm_options": norm_options,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
         }

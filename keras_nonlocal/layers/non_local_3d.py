@@ -35,6 +35,8 @@ class NonLocal3D(NonLocal):
             `"after"` computes phi and g, then pools (the paper's text). The two differ.
         norm: `"batch_norm"` after `out`, its gamma starting at zero, or `None`, and the
             kernel of `out` starts at zero.
+        norm_options: arguments of that norm, such as `{"frozen": True}`; see
+            `BatchNormalization`.
         kernel_initializer: of theta, phi, g and, where a norm follows, out. `None`: normal
             with a standard deviation of 0.01, as the authors.
         kernel_regularizer: of the same kernels and `w_f`.

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_nonlocal.layers.acceleration import xla_pays_off
+from keras_nonlocal.layers.replicas import replica_context
 
 
 @keras.saving.register_keras_serializable(package="keras_nonlocal")
@@ -43,6 +44,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def __init__(self, momentum=0.9, epsilon=1e-5, frozen=False, **kwargs):
+        if keras.backend.backend() == "jax":
+            # Statistics are those of the global batch there, and Keras refuses to be told so.
+            kwargs.pop("synchronized", None)
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
         self.frozen = frozen
         self.supports_jit = xla_pays_off()
@@ -62,8 +66,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and self.center
             and not getattr(self, "renorm", False)  # Keras 3.12 does not know it.
             and mask is None
-            # Statistics over all replicas need the sums that Keras exchanges between them.
-            and not (training and self.synchronized)
+            # Statistics over all replicas have to be exchanged between them.
+            and not (training and self.synchronized and replica_context())
         )
 
     def _call_fused(self, inputs, training):
@@ -90,6 +94,24 @@ class BatchNormalization(keras.layers.BatchNormalization):
             for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
         return outputs if len(shape) == 4 else ops.reshape(outputs, shape)
+
+    def _moments(self, inputs, mask):
+        """Gives the mean and variance to normalise by; Keras' `call` asks for them.
+
+        Keras takes the variance over replicas as the mean square less the square of the mean,
+        of which float32 leaves little where the mean is large.
+        """
+        context = replica_context()
+        if not self.synchronized or context is None or mask is not None:
+            return super()._moments(inputs, mask)
+        import tensorflow as tf
+
+        count = ops.cast(ops.size(inputs) // inputs.shape[self.axis], inputs.dtype)
+        mean, variance = ops.moments(inputs, self._reduction_axes)
+        total, sums = context.all_reduce(tf.distribute.ReduceOp.SUM, [count, count * mean])
+        whole_mean = sums / total
+        spread = count * (variance + ops.square(mean - whole_mean))
+        return whole_mean, context.all_reduce(tf.distribute.ReduceOp.SUM, spread) / total
 
     def get_config(self):
         return {**super().get_config(), "frozen": self.frozen}

@@ -5,6 +5,7 @@ import keras
 from keras_nonlocal.layers import (
     BatchNormalization,
     Conv3D,
+    Dropout,
     MaxPooling3D,
     NonLocal3D,
     SlidingAverage,
@@ -95,7 +96,7 @@ def build_head(architecture, x, classes, classifier_activation, dropout):
     """
     x = SlidingAverage(architecture.head_window, name="average")(x)
     if dropout:
-        x = keras.layers.Dropout(dropout, name="dropout")(x)
+        x = Dropout(dropout, name="dropout")(x)
     # Under a mixed policy probabilities and logits stay in the precision of the variables.
     dtype = keras.config.dtype_policy().variable_dtype
     x = keras.layers.Dense(
