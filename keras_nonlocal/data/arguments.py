@@ -84,11 +84,10 @@ def check_options(videos, training, crops_per_clip, mix, labels_of):
             f"Received: crops_per_clip={crops_per_clip}. Leave it out, or set `training=False`."
         )
     of_clips = labels_of == "clip" and training and videos.events is not None
-    of_videos = labels_of == "video" or (labels_of == "index" and not training)
-    if not of_videos and not of_clips:
+    if labels_of != "video" and not of_clips:
         raise ValueError(
-            '`labels_of` must be "video", or "clip" in training on videos with events, or "index" '
-            f"in testing. Received: labels_of={labels_of!r}. `read_charades` gives events."
+            '`labels_of` must be "video", or "clip" in training on videos with events. '
+            f"Received: labels_of={labels_of!r}. `read_charades` gives events."
         )
     if mix is not None and not training:
         raise ValueError(

@@ -66,8 +66,7 @@ def clip_dataset(
             they are normalised, such as `transforms.rand_augment()`.
         mix: a function of training batches, such as `transforms.mixup(0.8, classes=400)`.
         labels_of: `"video"`; or in training `"clip"` for lists with events (Charades): the
-            classes of the events that go on during the clip; or in testing `"index"`: the number
-            of the video in the list, in the place of its label.
+            classes of the events that go on during the clip.
         source: whose normalisation, see `transforms.normalize`.
         decoder: a decoder of your own, a callable from path and frame numbers to uint8 frames
             `(len(indices), height, width, 3)`; `None`: PyAV.

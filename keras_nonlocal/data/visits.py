@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_nonlocal.data.custom_decoder import CustomVideo
+from keras_nonlocal.data.ending import waited_for
 from keras_nonlocal.videos.reading import open_video
 
 
@@ -14,7 +15,7 @@ class Visits:
         videos: a `VideoList`.
         sampler: says which frames make the clips.
         short_sides: smallest and greatest size in pixels to which frames are resized.
-        labels_of: "video", "clip" or "index".
+        labels_of: "video" or "clip".
         decoder: callable in the place of the decoders that ship, or `None`.
         probe: callable that goes with it, or `None`.
         failures: a `Failures` to tell of videos that cannot be read; `None` lets them raise.
@@ -25,9 +26,6 @@ class Visits:
         self._sampler = sampler
         self._short_sides = short_sides
         self._labels_of = labels_of
-        self._labels = videos.labels
-        if labels_of == "index":
-            self._labels = np.arange(len(videos), dtype=np.int32)
         self._decoder = decoder
         self._probe = probe
         self._failures = failures
@@ -44,15 +42,19 @@ class Visits:
             seeds; and whether the video could be read, without which the rest means nothing.
         """
         frames, labels, readable = tf.numpy_function(
-            self._read, [number, seeds[0]], [tf.uint8, self._labels.dtype, tf.bool]
+            self._read, [number, seeds[0]], [tf.uint8, self._videos.labels.dtype, tf.bool]
         )
         frames.set_shape((self._sampler.clips, self._sampler.frames, None, None, 3))
-        labels.set_shape((self._sampler.clips, *self._labels.shape[1:]))
+        labels.set_shape((self._sampler.clips, *self._videos.labels.shape[1:]))
         readable.set_shape(())
         return frames, labels, seeds[1:], readable
 
     def _read(self, number, seed):
-        labels = np.stack([self._labels[number]] * self._sampler.clips)
+        with waited_for():
+            return self._read_clips(number, seed)
+
+    def _read_clips(self, number, seed):
+        labels = np.stack([self._videos.labels[number]] * self._sampler.clips)
         try:
             video = self._open(number)
             indices, short_side = self._choose(video, np.random.default_rng(seed))

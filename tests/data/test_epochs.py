@@ -115,14 +115,6 @@ def test_no_two_draws_share_a_seed():
     assert len(np.unique(pairs, axis=0)) == len(pairs)
 
 
-def test_index_gives_the_number_of_the_video():
-    videos = VideoList(range(VIDEOS), [2] * VIDEOS, "abc")
-    dataset = clip_dataset(
-        videos, "4x2", crop=16, decoder=noise, probe=lambda path: 40, labels_of="index"
-    )
-    assert np.concatenate([numbers for _, numbers in dataset]).tolist() == list(range(VIDEOS))
-
-
 @pytest.mark.parametrize(
     "options, chosen, message",
     [
