@@ -11,7 +11,7 @@ PACKAGE = ROOT / "keras_nonlocal"
 
 EVERY_ROOM = set(
     "layers models archives checkpoints preprocessing data training evaluation export "
-    "visualization commands preparation lists videos transforms whole_files".split()
+    "visualization commands preparation lists videos transforms runs whole_files".split()
 )
 # Each room or file, with the rooms of ours that it may import besides its own.
 ARROWS = {
@@ -29,7 +29,8 @@ ARROWS = {
     "transforms": {"preprocessing"},
     "data": {"lists", "videos", "transforms"},
     "preparation": {"data", "lists", "videos", "transforms", "whole_files"},
-    "training": {"whole_files"},
+    "training": {"runs", "whole_files"},
+    "runs": {"whole_files"},
     "evaluation": {"whole_files"},
     "export": set(),
     "visualization.py": set(),

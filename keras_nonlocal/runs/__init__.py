@@ -1,0 +1,1 @@
+"""What a training keeps: its folder, whole checkpoints, curves, what callbacks remember."""
