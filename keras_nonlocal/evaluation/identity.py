@@ -1,0 +1,112 @@
+"""What scores depend on, in few words, so that a folder's scores are taken for no others."""
+
+import hashlib
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+
+import keras
+import numpy as np
+
+
+def hash_videos(videos):
+    """Gives the checksum of a list's paths, labels and classes."""
+    text = json.dumps([list(videos.paths), np.asarray(videos.labels).tolist(), *videos.classes])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def hash_model(model):
+    """Gives the checksum of a network: of how its layers are made and joined, and of its weights.
+
+    Args:
+        model: a `keras.Model`. Of a layer or a model that does not give its configuration, as
+            subclassed ones may not, the class counts alone, and the layers in it.
+
+    Returns:
+        Text; the same in each process, whatever the layers are called.
+    """
+    layers = model._flatten_layers()
+    # Names come from a count of all layers that a process has made.
+    numbers = {layer.name: f"#{number}" for number, layer in enumerate(layers)}
+    digest = hashlib.sha256()
+    for layer in layers:
+        text = json.dumps(_config_of(layer, numbers), sort_keys=True)
+        digest.update(f"{type(layer).__name__} {text}".encode())
+    for weight in model.weights:
+        array = keras.ops.convert_to_numpy(weight)
+        digest.update(f"{array.shape} {array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _config_of(layer, numbers):
+    try:
+        config = keras.saving.serialize_keras_object(layer)["config"]
+    except NotImplementedError:
+        return None
+    return _without_names(config, numbers)
+
+
+def _without_names(value, numbers):
+    """A configuration with numbers for the names of layers, also where it says how they join."""
+    if isinstance(value, dict):
+        # Which comes from the memory of a process.
+        kept = {key: each for key, each in value.items() if key != "shared_object_id"}
+        return {key: _without_names(each, numbers) for key, each in kept.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_names(each, numbers) for each in value]
+    return numbers.get(value, value) if isinstance(value, str) else value
+
+
+def shape_of_views(dataset):
+    """Gives the shape of a video's clips as a dataset tells it beforehand, `None` if it does not.
+
+    Args:
+        dataset: a `tf.data.Dataset` of `(clips, labels)`, or anything that can be gone through.
+    """
+    spec = getattr(dataset, "element_spec", None)
+    return None if spec is None else list(spec[0].shape[1:])
+
+
+def package_versions():
+    """Gives the versions of what scores are computed by, by name."""
+    # This package may be used as it was checked out, of which no metadata tell.
+    package = __name__.partition(".")[0]
+    names = ("keras", "numpy", keras.backend.backend())
+    return {
+        package: sys.modules[package].__version__,
+        **{name: metadata.version(name) for name in names},
+        "python": platform.python_version(),
+    }
+
+
+def check_identity(path, found, expected):
+    """Refuses a file whose scores depend on something else than these shall.
+
+    Args:
+        path: of the file, for the message.
+        found, expected: dictionaries for JSON.
+
+    Raises:
+        ValueError: with what differs.
+    """
+    expected = json.loads(json.dumps(expected))
+    names = sorted(set(found) | set(expected))
+    faults = []
+    for name in names:
+        theirs, ours = found.get(name), expected.get(name)
+        if theirs == ours:
+            continue
+        if isinstance(theirs, dict) and isinstance(ours, dict):
+            keys = [k for k in sorted(set(theirs) | set(ours)) if theirs.get(k) != ours.get(k)]
+            faults += [f"{k}: {theirs.get(k)!r} there, {ours.get(k)!r} here" for k in keys]
+        else:
+            faults.append(f"{name}: {theirs!r} there, {ours!r} here")
+    if faults:
+        raise ValueError(
+            f"{os.fspath(path)!r} holds the scores of another evaluation: {'; '.join(faults)}. "
+            "Evaluate into another folder, or in place of that one by `overwrite=True`, in the "
+            "command --overwrite."
+        )

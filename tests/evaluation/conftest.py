@@ -1,0 +1,3 @@
+"""Fixtures of the evaluation room's tests."""
+
+from tests.made_videos import folder  # noqa: F401
