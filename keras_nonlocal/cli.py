@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import signal
 import sys
 
 import keras_nonlocal
@@ -11,6 +12,9 @@ from keras_nonlocal.commands import printing
 COMMANDS = {
     "inspect": "say what videos there are and which are broken",
     "prepare": "make records of videos, which are read faster",
+    "train": "train a network on videos, by a recipe",
+    "evaluate": "test a network on videos, and report",
+    "fuse": "join what several networks said, and report",
     "convert": "make a Keras file of a published file",
     "weights": "list the weights that are known by name",
     "verify": "say what is in a file, and how to load it",
@@ -24,7 +28,8 @@ def main(arguments=None):
         arguments: list of words; `None` takes those of the process.
 
     Returns:
-        The exit code: 0, or 1 after an error, which stands on stderr in one line.
+        The exit code: 0, 1 after an error, or 128 and the number of the signal that stopped it. The
+        error stands on stderr in one line.
 
     Raises:
         SystemExit: with code 2, on arguments that are none.
@@ -38,12 +43,18 @@ def main(arguments=None):
     0
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    chosen = _build_parser(arguments).parse_args(arguments)
     try:
+        chosen = _build_parser(arguments).parse_args(arguments)
         return chosen.run(chosen)
     except (ValueError, OSError, ImportError) as fault:
         printing.complain("error", fault)
-        return 1
+    except MemoryError as fault:
+        printing.complain("error", str(fault) or "The memory is full.")
+    except KeyboardInterrupt as stop:
+        printing.complain("error", str(stop) or "Stopped.")
+        # A training says which signal it was.
+        return 128 + getattr(stop, "signal", signal.SIGINT)
+    return 1
 
 
 class _Parser(argparse.ArgumentParser):

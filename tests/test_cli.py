@@ -60,6 +60,25 @@ def test_wrong_arguments_end_with_two(words, capsys):
     assert re.fullmatch(r"keras-nonlocal: error: .+\. See keras-nonlocal.* --help\.\n", noise)
 
 
+ENDS = {
+    "Ctrl-C": (KeyboardInterrupt(), 130, "Stopped."),
+    "memory": (MemoryError(), 1, "The memory is full."),
+    "memory, with words": (MemoryError("9 GiB for an array"), 1, "9 GiB for an array"),
+    "a file": (OSError("a is not there"), 1, "a is not there"),
+    "several lines": (ValueError("a.\nThese:\n  b\nc."), 1, "a; These: b; c."),
+}
+
+
+@pytest.mark.parametrize("fault, code, message", ENDS.values(), ids=ENDS)
+def test_an_end_before_the_end_is_one_line(fault, code, message, capsys, monkeypatch):
+    def stop(chosen):
+        raise fault
+
+    monkeypatch.setattr("keras_nonlocal.commands.weights.run", stop)
+    line = f"keras-nonlocal: error: {message}\n"
+    assert run(capsys, "weights") == (code, "", line)
+
+
 def test_the_version_is_the_packages(capsys):
     assert run(capsys, "--version") == (0, f"{knl.__version__}\n", "")
 

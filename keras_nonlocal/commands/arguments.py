@@ -11,9 +11,9 @@ def count(text):
 
 
 def seed(text):
-    """Reads a number from 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a number from 0, not {text!r}")
+    """Reads a number from 0 to 4294967295, the seeds that NumPy takes."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to {2**32 - 1}, not {text!r}")
     return int(text)
 
 

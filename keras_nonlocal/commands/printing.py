@@ -1,6 +1,7 @@
 """How commands print: complaints in one line, facts under headings, and no moving of the cursor."""
 
 import contextlib
+import logging
 import sys
 import textwrap
 import warnings
@@ -14,8 +15,9 @@ def complain(kind, fault):
         fault: an exception, or a text.
     """
     lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    text = "; ".join([*(line.rstrip(".") for line in lines[:-1]), *lines[-1:]])
-    text = text or type(fault).__name__
+    # A line that ends in a colon goes on in the next one.
+    joined = [line + " " if line.endswith(":") else line.rstrip(".") + "; " for line in lines[:-1]]
+    text = "".join([*joined, *lines[-1:]]) or type(fault).__name__
     sys.stdout.flush()
     print(f"keras-nonlocal: {kind}: {printable(text)[:4000]}", file=sys.stderr)
 
@@ -30,6 +32,37 @@ def warnings_told():
         finally:
             for warning in caught:
                 complain("warning", warning.message)
+
+
+@contextlib.contextmanager
+def log_told(translate=str):
+    """Prints what the package logs: warnings as complaints, the rest as lines on stdout.
+
+    Args:
+        translate: function of a text, from the words of Python to those of the command.
+    """
+    log = logging.getLogger("keras_nonlocal")
+    handler, before = _Teller(translate), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+        log.removeHandler(handler)
+
+
+class _Teller(logging.Handler):
+    def __init__(self, translate):
+        super().__init__()
+        self.translate = translate
+
+    def emit(self, record):
+        text = self.translate(record.getMessage())
+        if record.levelno >= logging.WARNING:
+            complain("warning", text)
+        else:
+            print(printable(text), flush=True)
 
 
 def print_pairs(pairs):

@@ -1,6 +1,11 @@
 """What commands that read videos are told of them: where they are listed, and how."""
 
+import contextlib
+import logging
+import os
+
 from keras_nonlocal.data import annotations
+from keras_nonlocal.data.record_lists import is_shard
 
 
 def add_source_arguments(parser):
@@ -52,3 +57,26 @@ def read_source(chosen):
         part=chosen.part,
         missing="drop" if chosen.drop_missing else "raise",
     )
+
+
+def names_classes(source):
+    """Tells whether a source names its classes itself: by folders or files, one for each."""
+    return os.path.isdir(source) and not any(map(is_shard, os.listdir(source)))
+
+
+@contextlib.contextmanager
+def missing_told():
+    """Collects what `read_source` logs of videos that a list names and that are not there.
+
+    Yields:
+        A list, which gets a sentence for each list that lacks videos.
+    """
+    told = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: told.append(record.getMessage())
+    log = logging.getLogger("keras_nonlocal")
+    log.addHandler(handler)
+    try:
+        yield told
+    finally:
+        log.removeHandler(handler)

@@ -1,0 +1,178 @@
+"""The network that `keras-nonlocal evaluate` tests: from a name or a file, at the size of the test.
+
+What the network is comes with the Python that makes it, and with what its clips must be.
+"""
+
+import dataclasses
+import os
+
+import keras
+
+import keras_nonlocal
+from keras_nonlocal.checkpoints import inspection, zoo
+from keras_nonlocal.evaluation import resize_input
+from keras_nonlocal.lists.classes import read_classes
+from keras_nonlocal.models import architecture, calls
+
+# Clips are spread as the source tests; PyTorchVideo tests by PySlowFast.
+_CONVENTIONS = {
+    "pyslowfast": "pyslowfast",
+    "pytorchvideo": "pyslowfast",
+    "mmaction2": "mmaction2",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TestedNetwork:
+    """A network, and what its clips must be.
+
+    Args:
+        model: the `keras.Model`, for clips of `crop` pixels.
+        source: whose normalisation its clips have.
+        clip: frames x stride.
+        crop: pixels.
+        class_names: names of its classes, or `None`.
+        lines: Python that makes `model`.
+    """
+
+    # pytest would take it for a test.
+    __test__ = False
+
+    model: keras.Model
+    source: str
+    clip: str
+    crop: int
+    class_names: tuple | None
+    lines: str
+
+    @property
+    def convention(self):
+        """How the network's source spreads clips over a video, see `EvenClips`."""
+        if "@" in self.clip:
+            return "pyslowfast"
+        return _CONVENTIONS.get(self.source, "video-nonlocal-net")
+
+
+def load_network(name, source=None, clip=None, crop=None):
+    """Gives the network that a test names.
+
+    Args:
+        name: a name of `list_weights`, a `.keras` file, or a published file.
+        source: whose weights a file holds; of a name it is known.
+        clip: frames x stride, with `@fps` behind it or not; of a name it is known.
+        crop: pixels at which to test. `None`: the short side of the frames that the network's
+            training crops were cut from, which is 256 for 224.
+
+    Raises:
+        ValueError: if something is missing that the name or the file does not tell.
+        FileNotFoundError: if there is no such name or file.
+    """
+    if name in zoo.CHECKPOINTS:
+        return _load_known(zoo.CHECKPOINTS[name], source, clip, crop)
+    if not os.path.exists(name):
+        raise FileNotFoundError(
+            f"MODEL must be a name that `keras-nonlocal weights` lists, or a file. Received: "
+            f"{name}, which is neither."
+        )
+    if name.endswith(".keras"):
+        return _load_keras_file(name, source, clip, crop)
+    if name.endswith(".h5"):
+        raise ValueError(
+            f"MODEL must hold a whole network. Received: {name}, weights alone. Build their "
+            "network in Python, and call knl.evaluation.evaluate_videos, or save it as .keras."
+        )
+    return _load_published_file(name, source, clip, crop or 256)
+
+
+def name_classes(network, file):
+    """Gives a network the names of its classes, which a `.keras` file does not tell.
+
+    Args:
+        network: a `TestedNetwork`.
+        file: of the names, see `read_classes`.
+
+    Returns:
+        A `TestedNetwork`.
+
+    Raises:
+        ValueError: if the network has names, or classes of another number.
+    """
+    names = read_classes(file)
+    if network.class_names is not None:
+        raise ValueError(
+            f"--classes must be left out where MODEL and SOURCE both name their classes. Received: "
+            f"--classes {file}."
+        )
+    classes = network.model.output_shape[-1]
+    if classes != len(names):
+        raise ValueError(
+            f"--classes must name the {classes} classes of MODEL, in their order. "
+            f"Received: {len(names)} names in {file}."
+        )
+    lines = (
+        "from keras_nonlocal.lists.classes import read_classes\n\n"
+        f"{network.lines}\nmodel.class_names = {calls.write_call('read_classes', file)}"
+    )
+    return dataclasses.replace(network, class_names=names, lines=lines)
+
+
+def _load_known(checkpoint, source, clip, crop):
+    if checkpoint.builder is None:
+        raise ValueError(f"MODEL must be a network of videos. {checkpoint.name}: {checkpoint.note}")
+    for option, given, known in (
+        ("--source-of-weights", source, checkpoint.source),
+        ("--clip", clip and clip.partition("@")[0], checkpoint.clip),
+    ):
+        if given not in (None, known):
+            raise ValueError(
+                f"{option} must be {known} for {checkpoint.name}. Received: {given}. Leave it out."
+            )
+    crop = crop or checkpoint.short_side
+    frames, _ = architecture.parse_clip(checkpoint.clip)
+    options = {"weights": checkpoint.name, "input_shape": (frames, crop, crop, 3)}
+    model = getattr(keras_nonlocal, checkpoint.builder)(**options)
+    lines = f"model = {calls.write_call(f'knl.{checkpoint.builder}', **options)}"
+    names = model.class_names
+    return TestedNetwork(model, checkpoint.source, clip or checkpoint.clip, crop, names, lines)
+
+
+def _load_keras_file(path, source, clip, crop):
+    for option, given, what in (
+        ("--clip", clip, "the stride of the clips that it was trained with, such as 8x8"),
+        ("--source-of-weights", source, "whose normalisation its clips had: video-nonlocal-net "
+         "unless another was given in training"),
+    ):  # fmt: skip
+        if given is None:
+            raise ValueError(f"{option} must be given, as a .keras file does not tell {what}.")
+    model = keras.saving.load_model(path)
+    shape = model.input_shape
+    frames, _ = architecture.parse_clip(clip.partition("@")[0])
+    if len(shape) != 5 or shape[1] not in (None, frames):
+        raise ValueError(
+            f"--clip must have the frames that {path} takes: its input is {shape}. Received: "
+            f"--clip {clip}."
+        )
+    crop = crop or (256 if shape[2] is None else round(shape[2] * 256 / 224))
+    lines = f"model = {calls.write_call('keras.saving.load_model', path)}"
+    resized = resize_input(model, crop, crop)
+    if resized is not model:
+        lines += f"\nmodel = knl.evaluation.resize_input(model, {crop}, {crop})"
+    return TestedNetwork(resized, source, clip, crop, None, lines)
+
+
+def _load_published_file(path, source, clip, crop):
+    findings = inspection.inspect_file(path)
+    options = {
+        "source": source or inspection.choose_source(findings),
+        "clip": (clip or findings.clip or "").partition("@")[0],
+        "crop": crop,
+    }
+    if not options["clip"]:
+        raise ValueError(
+            "--clip must be given: neither the file nor its name tells what clips the network was "
+            "trained with, such as 8x8."
+        )
+    model = keras_nonlocal.load_checkpoint(path, **options)
+    lines = f"model = {calls.write_call('knl.load_checkpoint', path, **options)}"
+    clip = clip or options["clip"]
+    return TestedNetwork(model, options["source"], clip, crop, model.class_names, lines)

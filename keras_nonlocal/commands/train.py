@@ -1,0 +1,240 @@
+"""`keras-nonlocal train`: from videos to a trained network, and the Python that does the same."""
+
+import argparse
+import dataclasses
+import os
+import re
+import shlex
+import sys
+import warnings
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_nonlocal
+from keras_nonlocal.commands import (
+    data_manifest,
+    printing,
+    sources,
+    training_arguments,
+    training_script,
+    training_settings,
+)
+from keras_nonlocal.data import clip_dataset, split_videos
+from keras_nonlocal.models import summary
+from keras_nonlocal.models.architecture import parse_clip
+from keras_nonlocal.runs import progress
+from keras_nonlocal.runs.folder import FINAL
+from keras_nonlocal.training import checks, distribution, fitting
+from keras_nonlocal.training.loop import TrainingDiverged
+from keras_nonlocal.training.recipes import RECIPES
+
+# What is printed at the end, and under which heading.
+_METRICS = {
+    "loss": "loss",
+    "accuracy": "top-1",
+    "top5_accuracy": "top-5",
+    "pr_auc": "PR area",
+}
+# Options by the fields of the recipe that they replace.
+_OPTIONS = {name: "--" + name.replace("_", "-") for name in training_settings.CHANGES}
+_OPTIONS["name"] = "--recipe"
+
+
+def add_arguments(parser):
+    """Says what can follow `train`."""
+    training_arguments.add_to(parser)
+
+
+def run(chosen):
+    """Trains, and prints what with, what came out, and how to test it."""
+    recipe = _settle_recipe(chosen)
+    # First of all: before anything is computed.
+    distribution.join(chosen.num_processes, chosen.process_id, chosen.coordinator)
+    last = f"The last checkpoint is in {chosen.folder}; the same command in every process goes on."
+    try:
+        # What goes wrong in one process leaves the guard, so that the others hear of it.
+        with distribution.guarded(last), printing.log_told(_in_words_of_the_command):
+            return _run(chosen, recipe)
+    except TrainingDiverged as fault:
+        printing.complain("error", fault)
+    except ValueError as fault:
+        printing.complain("error", _in_words_of_the_command(str(fault)))
+    except RuntimeError as fault:
+        # A folder that another process trains in. Others are no mistake of the user.
+        if not isinstance(fault.__cause__, BlockingIOError):
+            raise
+        printing.complain("error", fault)
+    except tf.errors.OpError as fault:
+        # A video that cannot be read, above all: TensorFlow tells of it among its own affairs.
+        told = re.findall(r"^\w*Error: (.+)$", str(fault), re.MULTILINE)
+        printing.complain("error", told[-1] if told else fault)
+    return 1
+
+
+def _run(chosen, recipe):
+    devices = training_settings.find_devices(chosen.replicas)
+    settings = _settings(chosen, recipe, devices)
+    # Each process looks, and none writes before all have.
+    data_manifest.check_folder(chosen.folder, settings, _OPTIONS, chosen.overwrite)
+    distribution.barrier("the folder of the run was looked at")
+    training, validation = _read_videos(chosen)
+    checks.check_videos(training, validation, labels=recipe.labels)
+    if recipe.early_stopping and validation is None:
+        raise ValueError(
+            f"--recipe {recipe.name} ends by the loss of a validation. Received: no --validation. "
+            "Add --validation 0.2, or name other videos."
+        )
+    before = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy(recipe.precision)
+        return _train(chosen, recipe, training, validation, devices, settings)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _train(chosen, recipe, training, validation, devices, settings):
+    batch_size = settings["batch_size"]
+    with training_settings.scope(devices):
+        keras.utils.set_random_seed(chosen.seed)
+        model = _build(chosen, recipe, len(training.classes))
+        recipe.prepare(model)
+        clips = clip_dataset(
+            training,
+            training=True,
+            batch_size=batch_size,
+            source=model.source,
+            seed=chosen.seed,
+            **recipe.data,
+        )
+        recipe.compile(model, steps_per_epoch=len(clips), batch_size=batch_size)
+    tests = None
+    if validation is not None:
+        options = training_settings.validation_options(chosen, batch_size)
+        tests = clip_dataset(validation, recipe.clip, recipe.crop, source=model.source, **options)
+    # `train` does so as well; here it comes before anything is printed or written.
+    checks.check_before_training(model, clips, tests)
+    epochs = recipe.count_epochs(len(clips), batch_size)
+    callbacks = recipe.callbacks()
+    is_chief = distribution.is_chief()
+    finished = not chosen.overwrite and os.path.exists(os.path.join(chosen.folder, FINAL))
+    if is_chief:
+        rows = data_manifest.list_rows(training, validation)
+        if not chosen.overwrite:
+            data_manifest.check_videos(chosen.folder, rows)
+        script = training_script.write_script(chosen, recipe, model, batch_size, devices)
+        if not finished:
+            _print_plan(chosen, recipe, model, training, validation, epochs, len(clips), batch_size)
+            print(f"\nThe same in Python:\n\n{script}\n", flush=True)
+        callbacks.append(data_manifest.Keep(chosen.folder, rows, script, chosen.overwrite))
+        callbacks.append(_make_progress(batch_size))
+    history = fitting.train(
+        model,
+        clips,
+        tests,
+        epochs=epochs,
+        run=chosen.folder,
+        callbacks=callbacks,
+        precise_norm_batches=recipe.precise_norm_batches,
+        checkpoint_steps=chosen.checkpoint_steps,
+        settings=settings,
+        overwrite=chosen.overwrite,
+    )
+    if is_chief:
+        if not finished:
+            print(f"Trained {printing.printable(os.path.join(chosen.folder, FINAL))}")
+        _print_result(chosen, recipe, model, history.history, training, validation)
+    return 0
+
+
+def _settle_recipe(chosen):
+    changes = training_settings.changes_of(chosen)
+    return dataclasses.replace(RECIPES[chosen.recipe], **changes)
+
+
+def _read_videos(chosen):
+    """The videos to train on, and those to validate with, if there are any."""
+    videos = sources.read_source(chosen)
+    share = training_settings.share_of(chosen.validation)
+    if share is not None:
+        return split_videos(videos, share, chosen.seed)
+    if chosen.validation is None:
+        return videos, None
+    other = argparse.Namespace(**{**vars(chosen), "source": chosen.validation})
+    return videos, sources.read_source(other)
+
+
+def _build(chosen, recipe, classes):
+    options = training_settings.network_options(chosen, recipe, classes)
+    model = getattr(keras_nonlocal, chosen.network)(**options)
+    if training_settings.is_model_file(chosen.weights):
+        giver = keras.saving.load_model(chosen.weights, compile=False)
+        with printing.warnings_told():
+            # Those of Keras, about NumPy, are not for whoever trains.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            keras_nonlocal.transfer_weights(model, giver)
+    if parse_clip(model.clip) != parse_clip(recipe.clip):
+        raise ValueError(
+            f"--weights {chosen.weights} are of clips {model.clip}. Received: clips of "
+            f"{recipe.clip}. Add --clip {model.clip}."
+        )
+    return model
+
+
+def _settings(chosen, recipe, devices):
+    batch_size = chosen.batch_size or recipe.batch_size
+    settings = training_settings.settings_of(chosen, recipe, batch_size, devices)
+    return training_settings.settings_with_recipe(settings, recipe)
+
+
+def _in_words_of_the_command(text):
+    for python, option in (("`run`", "--run"), ("`overwrite=True`", "--overwrite")):
+        text = text.replace(python, option)
+    return text
+
+
+def _make_progress(batch_size):
+    if sys.stderr.isatty():
+        return progress.ProgressBar(batch_size)
+    return progress.EpochLines(lambda line: print(line, file=sys.stderr, flush=True), batch_size)
+
+
+def _print_plan(chosen, recipe, model, training, validation, epochs, steps, batch_size):
+    rate = recipe.learning_rate * batch_size * recipe.accumulation / recipe.batch_size
+    kept = f", {len(validation):,} to validate with" if validation is not None else ""
+    printing.print_pairs(
+        [
+            ("videos", f"{len(training):,} of {len(training.classes):,} classes{kept}"),
+            ("network", f"{chosen.network}, {summary.count_parameters(model):,} parameters"),
+            ("weights", chosen.weights or "random"),
+            ("recipe", recipe.name),
+            ("length", f"{epochs:,} epochs of {steps:,} steps of {batch_size:,} clips"),
+            ("rate", f"at most {rate:.6g}"),
+            ("run", chosen.folder),
+        ]
+    )
+
+
+def _print_result(chosen, recipe, model, history, training, validation):
+    path = os.path.join(chosen.folder, FINAL)
+    epoch = len(history["loss"]) - 1
+    if recipe.early_stopping:
+        # Its weights are those that the model ends with. NaN is not the best of anything.
+        losses = np.asarray(history["val_loss"])
+        epoch = int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
+    facts = [("epoch", f"{epoch + 1}, the best" if recipe.early_stopping else f"{epoch + 1}")]
+    for word, heading in _METRICS.items():
+        parts = {"": "in training", "val_": "in validation"}
+        values = [
+            f"{history[part + word][epoch]:.4f} {where}"
+            for part, where in parts.items()
+            if part + word in history
+        ]
+        facts += [(heading, ", ".join(values))] if values else []
+    printing.print_pairs(facts)
+    if validation is not None:
+        source = data_manifest.write_validation(chosen.folder, chosen, training, validation)
+        options = ["--clip", recipe.clip, "--source-of-weights", model.source]
+        command = shlex.join(["keras-nonlocal", "evaluate", path, *source, *options])
+        print(f"\nTest it with 30 views a video:\n\n{command}")
