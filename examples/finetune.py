@@ -58,7 +58,7 @@ def main():
     )
     # Other classes than the checkpoint's start the classifier anew and keep the rest.
     model = knl.NLI3D(weights="camera_motion", classes=len(videos.classes), name="finetuned")
-    model, curves = workflow.fit(
+    curves = workflow.fit(
         model, out, *datasets, arguments.epochs, learning_rate=arguments.learning_rate
     )
 

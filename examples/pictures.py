@@ -15,7 +15,7 @@ def draw_curves(curves, path):
     figure = Figure(figsize=(9, 4), layout="constrained")
     for axis, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for color, (name, epochs) in zip(COLORS, curves.items(), strict=False):
-            x = [epoch["epoch"] + 1 for epoch in epochs]
+            x = range(1, len(epochs) + 1)
             validation = [epoch[f"val_{key}"] for epoch in epochs]
             axis.plot(x, [epoch[key] for epoch in epochs], ":", color=color)
             axis.plot(x, validation, "o-", ms=4, color=color, label=name)

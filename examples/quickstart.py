@@ -119,7 +119,8 @@ def main():
             continue
         model = builder(**NETWORK, name=name.lower())
         announce(f"Training {name}, {model.count_params():,} parameters")
-        models[name], curves[name] = workflow.fit(model, out, *datasets, arguments.epochs)
+        curves[name] = workflow.fit(model, out, *datasets, arguments.epochs)
+        models[name] = model
         announce(f"Testing {name} on {len(validation)} videos of unseen scenes, 9 views each")
         results[name] = knl.evaluation.evaluate_views(models[name], views)
         print(f"  accuracy {results[name].accuracy:.1%}")

@@ -1,6 +1,5 @@
 """The steps from a built network to a deployed one that quickstart.py and finetune.py share."""
 
-import csv
 import json
 import os
 import pathlib
@@ -8,7 +7,6 @@ import shutil
 import subprocess
 import sys
 
-import keras
 import numpy as np
 from serve import time_per_call
 
@@ -50,55 +48,37 @@ def write_whole(path, write):
 
 
 def fit(model, out, training, validation, epochs, learning_rate=2e-3):
-    """Trains a network, or loads it if an earlier run came to its end.
-
-    Each epoch leaves all that is needed to go on after it.
+    """Trains a network in a folder of its own, or goes on with an earlier run that was stopped.
 
     Args:
-        model: a `keras.Model`; its name names the files.
-        out: folder for them.
+        model: a `keras.Model`; its name names the folder.
+        out: folder for that.
         training, validation: datasets of `(clips, labels)`.
         epochs: passes over `training`.
         learning_rate: the highest; it rises for a tenth of the steps and falls like a cosine.
 
     Returns:
-        The trained model, and its learning curves as a list of one dictionary an epoch.
+        Its learning curves as a list of one dictionary an epoch. `model` has the trained weights.
     """
-    finished, log = out / f"{model.name}.keras", out / f"{model.name}.csv"
-    if not finished.exists():
-        steps = epochs * int(training.cardinality())
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.1 * learning_rate,
-            decay_steps=steps - steps // 10,
-            alpha=0.1,
-            warmup_target=learning_rate,
-            warmup_steps=steps // 10,
-        )
-        model.compile(
-            optimizer=keras.optimizers.AdamW(rate, weight_decay=0.02),
-            loss="sparse_categorical_crossentropy",
-            metrics=["accuracy"],
-        )
-        model.fit(
-            training,
-            validation_data=validation,
-            epochs=epochs,
-            callbacks=[
-                keras.callbacks.CSVLogger(log, append=True),
-                keras.callbacks.BackupAndRestore(
-                    out / f"{model.name}-backup", double_checkpoint=True
-                ),
-            ],
-            shuffle=False,  # The dataset has its own order.
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
-        # A model of the same layers that was never compiled: saved without the optimizer.
-        write_whole(finished, keras.Model(model.input, model.output, name=model.name).save)
-    with open(log, newline="") as file:
-        # An epoch that was interrupted between its log and its backup stands there twice.
-        epoch_rows = {int(row["epoch"]): row for row in csv.DictReader(file)}
-    curves = [{key: float(row[key]) for key in row} for _, row in sorted(epoch_rows.items())]
-    return keras.models.load_model(finished), curves
+    steps = epochs * int(training.cardinality())
+    low, warmup = 0.1 * learning_rate, {}
+    if steps >= 10:
+        warmup = {"warmup_steps": steps // 10, "warmup_start": low}
+    rate = knl.training.HalfCosine(learning_rate, steps, end=low, **warmup)
+    model.compile(
+        optimizer=knl.training.AdamW(rate, weight_decay=0.02),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    batch_size = training.element_spec[0].shape[0]
+    progress = knl.training.EpochLines(print, batch_size)
+    if sys.stderr.isatty():
+        progress = knl.training.ProgressBar(batch_size)
+    history = knl.training.train(
+        model, training, validation, epochs=epochs, run=out / model.name, callbacks=[progress]
+    )
+    rows = zip(*history.history.values(), strict=True)
+    return [dict(zip(history.history, row, strict=True)) for row in rows]
 
 
 def export_and_compare(model, clips, out):
@@ -114,7 +94,7 @@ def export_and_compare(model, clips, out):
     """
     expected = model.predict(clips, verbose=0)
     own_time = time_per_call(model.predict_on_batch, clips[:1])
-    file = out / f"{model.name}.keras"
+    file = out / model.name / "model.keras"
     rows = [("Keras", _size(file), own_time, 0.0, file)]
     write_whole(out / "clips.npy", lambda path: np.save(path, clips))
     for name, path, options in (

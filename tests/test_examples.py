@@ -122,7 +122,7 @@ def test_quickstart_runs_goes_on_and_starts_clean(tmp_path):
     printed = run("quickstart.py", *arguments)
     made = {path.name for path in (tmp_path / "run").iterdir()}
     assert {
-        *("nli3d.keras", "c2d.keras", "saved_model", "model.tflite", "model-8bit.tflite"),
+        *("nli3d", "c2d", "saved_model", "model.tflite", "model-8bit.tflite"),
         *("learning_curves.png", "confusion.png", "attention.png", "camera_motion.weights.h5"),
     } <= made
     assert not [name for name in made if name.startswith("part.") or name.endswith(".part")]
@@ -130,10 +130,10 @@ def test_quickstart_runs_goes_on_and_starts_clean(tmp_path):
         assert words in printed
     assert (tmp_path / "run" / "camera_motion.weights.h5").stat().st_size < 2e6
 
-    trained = (tmp_path / "run" / "nli3d.keras").stat().st_mtime_ns
+    trained = (tmp_path / "run" / "nli3d" / "model.keras").stat().st_mtime_ns
     again = run("quickstart.py", *arguments, "--only", "NLI3D")
-    assert "Going on with the run" in again and "Epoch" not in again
-    assert (tmp_path / "run" / "nli3d.keras").stat().st_mtime_ns == trained
+    assert "Going on with the run" in again and "epoch 1" not in again
+    assert (tmp_path / "run" / "nli3d" / "model.keras").stat().st_mtime_ns == trained
 
 
 def test_a_run_of_other_settings_starts_clean(tmp_path, monkeypatch):
@@ -177,7 +177,7 @@ def test_finetune_runs_on_a_folder_of_class_folders(two_classes, tmp_path):
     printed = run("finetune.py", "--videos", two_classes, "--out", out, "--epochs", "1")
     assert "2 videos to train on, 2 held out, of 2 classes: one, other" in printed
     assert "What can be deployed" in printed
-    for name in ("finetuned.keras", "model.tflite", "attention.png", "confusion.png"):
+    for name in ("finetuned/model.keras", "model.tflite", "attention.png", "confusion.png"):
         assert (out / name).exists()
 
 
