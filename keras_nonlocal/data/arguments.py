@@ -106,6 +106,15 @@ def check_batch_size(batch_size, clips, training):
         )
 
 
+def check_seed(seed):
+    """Raises if several processes would each draw an order of their own."""
+    if seed is None:
+        raise ValueError(
+            "`seed` must be given, the same in all processes, where several train together: they "
+            "divide one order of the videos among them. Received: seed=None. Any integer will do."
+        )
+
+
 def check_epoch(number, step, steps):
     """Raises unless these are the numbers of an epoch and of a step in it."""
     if number < 0:

@@ -80,7 +80,8 @@ def clip_dataset(
         shard: `(index, count)`, to read every count-th video from number `index` on. `None`: all,
             or this process's share where several train together, see `sharding.find_shard`.
         seed: integer that fixes the order and every draw; `None` draws a new one, by Python's
-            `random`, which `keras.utils.set_random_seed` seeds.
+            `random`, which `keras.utils.set_random_seed` seeds. Where several processes train
+            together it must be given, the same in all.
 
     Returns:
         A `tf.data.Dataset` of `(clips, labels)`: float32 `(batch, frames, crop, crop, 3)` and
@@ -119,6 +120,8 @@ def clip_dataset(
     size = len(videos) // max(count, 1) * sampler.clips
     arguments.check_batch_size(batch_size, size if training else len(videos), training)
     failures = arguments.watch_failures(on_error, max_broken, len(videos), count, training)
+    if training and count != 1:
+        arguments.check_seed(seed)
     seed = random.randrange(2**31) if seed is None else seed
     visits = Visits(videos, sampler, short_sides, labels_of, decoder, probe, failures)
 
@@ -175,7 +178,8 @@ def clip_dataset(
         epochs = Epochs(len(videos), sampler.clips, batch_size, seed, max(index, 0), max(count, 1))
         shares = epochs.all_visits()
         dataset = chain(shares.shard(count, index) if index == sharding.HINT else shares)
-        dataset = _count(dataset, epochs.steps, failures).prefetch(2)
+        counted = failures is None and index != sharding.HINT
+        dataset = _count(dataset, epochs.steps, counted).prefetch(2)
         dataset.epoch = _epoch_of(epochs, chain, index, failures)
     dataset.failures = failures
     return dataset
@@ -188,16 +192,17 @@ def _epoch_of(epochs, chain, index, failures):
         arguments.check_epoch(number, step, epochs.steps)
         arguments.check_countable(step, index == sharding.HINT, failures)
         visits, before = epochs.visits(number, step)
-        return _count(chain(visits, before), epochs.steps - step, failures).prefetch(2)
+        rest = chain(visits, before)
+        return _count(rest, epochs.steps - step, failures is None).prefetch(2)
 
     return epoch
 
 
-def _count(dataset, steps, failures):
-    """Says how many batches there are, which Keras shows, unless broken videos may be left out."""
-    if failures is not None:
-        return dataset.take(steps)
-    return dataset.apply(tf.data.experimental.assert_cardinality(steps))
+def _count(dataset, steps, counted):
+    """Says how many batches there are, which Keras shows, unless there may be fewer."""
+    if counted:
+        return dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    return dataset.take(steps)
 
 
 def _each_clip(frames, labels, seeds, readable):
