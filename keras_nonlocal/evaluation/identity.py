@@ -21,11 +21,14 @@ def hash_model(model):
     """Gives the checksum of a network: of how its layers are made and joined, and of its weights.
 
     Args:
-        model: a `keras.Model`. Of a layer or a model that does not give its configuration, as
-            subclassed ones may not, the class counts alone, and the layers in it.
+        model: a `keras.Model`.
 
     Returns:
         Text; the same in each process, whatever the layers are called.
+
+    Raises:
+        ValueError: if the model or a layer in it does not give its configuration, without which
+            two that compute different things cannot be told apart.
     """
     layers = model._flatten_layers()
     # Names come from a count of all layers that a process has made.
@@ -44,8 +47,14 @@ def hash_model(model):
 def _config_of(layer, numbers):
     try:
         config = keras.saving.serialize_keras_object(layer)["config"]
-    except NotImplementedError:
-        return None
+    except NotImplementedError as error:
+        # Keras' word for arguments that it cannot write down by itself.
+        raise ValueError(
+            "`model` must give its configuration where scores are kept in a folder, by which "
+            f"networks are told apart. Received: {type(layer).__name__!r}, a class without "
+            "`get_config` whose arguments Keras cannot write down. Give it a `get_config`, or "
+            "evaluate without `folder`."
+        ) from error
     return _without_names(config, numbers)
 
 

@@ -67,8 +67,10 @@ def evaluate_videos(
         A `Scores`.
 
     Raises:
-        ValueError: if `folder` holds the scores of other videos, settings or weights; if the model
-            gives something else than a probability for each class; if no video can be read.
+        ValueError: if `folder` holds the scores of other videos, settings or weights, or a layer of
+            the model does not give the configuration by which networks are told apart there; if
+            the model gives something else than a probability for each class; if no video can be
+            read.
         BlockingIOError: if another process evaluates into the folder.
 
     Example:
@@ -101,7 +103,9 @@ def evaluate_videos(
         "over_views": over_views,
         "views_per_batch": views_per_batch,
     }
-    made_of = {"videos": hash_videos(videos), "model": hash_model(model)}
+    made_of = {"videos": hash_videos(videos)}
+    if folder is not None:
+        made_of["model"] = hash_model(model)
     identity = {"settings": settings, "made_of": made_of}
     run = _Run(model, videos, make_views, scorer, identity, advance or (lambda: None))
     if folder is None:

@@ -1,4 +1,4 @@
-"""The non-local block, and its forms for sequences and images."""
+"""The non-local block, as far as its forms for sequences, images and clips are one."""
 
 import keras
 from keras import ops
@@ -245,40 +245,6 @@ class NonLocal(keras.layers.Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
         }
-
-
-@keras.saving.register_keras_serializable(package="keras_nonlocal")
-class NonLocal1D(NonLocal):
-    """Non-local block over sequences, `(batch, positions, channels)`.
-
-    Every position's answer is a weighted mean over all positions, added to the input; see
-    `NonLocal3D` for the arguments, of which `pool_size` pools the one axis there is.
-
-    Example:
-
-    >>> layer = keras_nonlocal.NonLocal1D()
-    >>> layer(np.ones((2, 100, 32), "float32")).shape
-    TensorShape([2, 100, 32])
-    """
-
-    rank = 1
-
-
-@keras.saving.register_keras_serializable(package="keras_nonlocal")
-class NonLocal2D(NonLocal):
-    """Non-local block over images, `(batch, height, width, channels)`.
-
-    Every position's answer is a weighted mean over all positions, added to the input; see
-    `NonLocal3D` for the arguments, of which `pool_size` pools height and width.
-
-    Example:
-
-    >>> layer = keras_nonlocal.NonLocal2D(mode="dot_product")
-    >>> layer(np.ones((2, 28, 28, 32), "float32")).shape
-    TensorShape([2, 28, 28, 32])
-    """
-
-    rank = 2
 
 
 def _flatten(x):

@@ -58,10 +58,8 @@ def write_state(model, state):
         ValueError: if names, shapes, types, or the number of replicas differ, with all that do.
     """
     state = dict(state)
+    _check_replicas(model, int(state.pop("replicas")))
     faults = []
-    was, now = int(state.pop("replicas")), _count_replicas(model)
-    if was != now:
-        faults.append(f"  replicas: {was} in the checkpoint, {now} in the model")
     metrics = any(name.startswith("metrics/") for name in state)
     variables = _variables(model, metrics)
     names = {name.split("@")[0] for name in state}
@@ -136,6 +134,17 @@ def _parts_of(variable):
 def _count_replicas(model):
     strategy = getattr(model, "distribute_strategy", None)
     return 1 if strategy is None else strategy.num_replicas_in_sync
+
+
+def _check_replicas(model, before):
+    now = _count_replicas(model)
+    if now != before:
+        raise ValueError(
+            f"A training must go on with as many replicas as it was begun with, {before}, each of "
+            f"which has its own state. Received: a model of {now}. Make it in the scope of a "
+            f"tf.distribute.MirroredStrategy of {before} (on the command line: --replicas "
+            f"{before}), or train in another folder."
+        )
 
 
 def _form(value):

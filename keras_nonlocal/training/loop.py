@@ -1,6 +1,5 @@
 """One training from step to step and from epoch to epoch, as `train` runs it."""
 
-import contextlib
 import dataclasses
 import logging
 import math
@@ -24,6 +23,9 @@ from keras_nonlocal.runs.model_state import (
 from keras_nonlocal.training import distribution
 from keras_nonlocal.training.norms import update_norm_statistics
 from keras_nonlocal.training.plan import Place, count_steps
+from keras_nonlocal.training.schedules import find_last_rate
+from keras_nonlocal.training.seams import BetweenSteps, Steps
+from keras_nonlocal.training.validation import evaluate
 
 
 class TrainingDiverged(ArithmeticError):
@@ -53,7 +55,7 @@ class Loop:
         self.own_callbacks = callbacks
         # What the callbacks of the user are told, of one training without a seam.
         self.callbacks = keras.callbacks.CallbackList(
-            [*callbacks, _BetweenSteps(self)],
+            [*callbacks, BetweenSteps(self)],
             add_history=True,
             model=model,
             epochs=plan.epochs,
@@ -106,7 +108,6 @@ class Loop:
         return checkpoint
 
     def _resume(self, arrays, notes):
-        _check_replicas(self.model, int(arrays["replicas"]))
         states = notes.pop("callbacks")
         self.place = Place(**notes)
         if any(name.startswith("metrics/") for name in arrays):
@@ -186,7 +187,7 @@ class Loop:
             epochs=epoch + 1,
             shuffle=False,
             verbose=0,
-            callbacks=[_Steps(self, step)],
+            callbacks=[Steps(self, step)],
         )
         # Read in fit: a callback may have ended the epoch early.
         self.place.stopping = self.model.stop_training
@@ -204,13 +205,10 @@ class Loop:
             update_norm_statistics(self.model, batches, self.plan.precise_norm_batches)
         logs = dict(place.logs)
         if self.validation is not None:
-            # As callbacks: those of the user see the validation, and a signal ends it.
-            with _taken_as_built(self.model):
-                validated = self.model.evaluate(
-                    self.validation, callbacks=self.callbacks, return_dict=True, verbose=0
-                )
+            # The user's callbacks see the validation, and a signal ends it.
+            validated = evaluate(self.model, self.validation, self.callbacks)
             logs |= {f"val_{name}": value for name, value in validated.items()}
-        logs["learning_rate"] = _find_last_rate(self.model.optimizer)
+        logs["learning_rate"] = find_last_rate(self.model.optimizer)
         self.callbacks.on_epoch_end(place.epoch, logs)
         place.stopping = self.model.stop_training
         place.rows.append(self._row)
@@ -266,83 +264,4 @@ class Loop:
             f"Stopped by {name} {self._where()}. Train again in the same folder: it goes on from "
             f"{self._last_path}.",
             self.interruption.signal,
-        )
-
-
-class _Steps(keras.callbacks.Callback):
-    """Within one `fit`: passes on what happens, with the numbers of the whole epoch."""
-
-    def __init__(self, loop, first):
-        super().__init__()
-        self.loop = loop
-        self.first = first
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.loop.begin_steps()
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.loop.callbacks.on_train_batch_begin(self.first + batch, logs)
-
-    def on_train_batch_end(self, batch, logs=None):
-        batch += self.first
-        self.loop.callbacks.on_train_batch_end(batch, logs)
-        # Of several steps in one execution, the last may not be there.
-        self.loop.end_step(min(batch + 1, self.loop.steps or math.inf), logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.loop.end_steps(logs)
-
-
-class _BetweenSteps(keras.callbacks.Callback):
-    """Among the user's, as the last: sees what they have added to the metrics."""
-
-    def __init__(self, loop):
-        super().__init__()
-        self.loop = loop
-
-    def on_test_batch_end(self, batch, logs=None):
-        self.loop.check_interruption()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.loop.note_row(logs)
-
-
-@contextlib.contextmanager
-def _taken_as_built(model):
-    """Lets Keras evaluate a first batch that does not divide by the replicas.
-
-    To see what is still to be built, and even if nothing is, it averages the replicas' shares of
-    that batch, which fails where one is larger than another.
-    """
-    # Found before the method of the class. TensorFlow's models alone have one.
-    model._maybe_symbolic_build = lambda **batch: None
-    try:
-        yield
-    finally:
-        del model._maybe_symbolic_build
-
-
-def _find_last_rate(optimizer):
-    """The rate of the last update; the optimizer itself has that of the next."""
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    # Set back, rather than its schedule asked, as Keras counts batches and others updates.
-    counter = optimizer._iterations
-    batches = int(keras.ops.convert_to_numpy(counter))
-    in_one = optimizer.gradient_accumulation_steps or 1
-    counter.assign(max(batches // in_one * in_one - 1, 0))
-    try:
-        return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-    finally:
-        counter.assign(batches)
-
-
-def _check_replicas(model, before):
-    strategy = getattr(model, "distribute_strategy", None)
-    now = 1 if strategy is None else strategy.num_replicas_in_sync
-    if now != before:
-        raise ValueError(
-            f"A training must go on with as many replicas as it was begun with, {before}, each of "
-            f"which has its own state. Received: a model of {now}. Make it in the scope of a "
-            f"tf.distribute.MirroredStrategy of {before} (on the command line: --replicas "
-            f"{before}), or train in another folder."
         )

@@ -176,3 +176,24 @@ def check_rate(name, rate):
             f"`{name}` must be a finite number that is not negative. Received: {rate!r}. "
             "0 stands for none."
         )
+
+
+def find_last_rate(optimizer):
+    """Gives the rate of the last update; the optimizer itself has that of the next.
+
+    Args:
+        optimizer: a built `keras.optimizers.Optimizer`.
+
+    Returns:
+        A float.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    # Set back, rather than its schedule asked, as Keras counts batches and others updates.
+    counter = optimizer._iterations
+    batches = int(keras.ops.convert_to_numpy(counter))
+    in_one = optimizer.gradient_accumulation_steps or 1
+    counter.assign(max(batches // in_one * in_one - 1, 0))
+    try:
+        return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+    finally:
+        counter.assign(batches)

@@ -196,7 +196,7 @@ def test_layers_joined_in_another_way_are_another_network():
     assert hash_model(one) != hash_model(other)
 
 
-def test_a_network_that_does_not_give_its_configuration_is_told_apart():
+def test_a_network_that_does_not_give_its_configuration_is_kept_in_no_folder(tmp_path):
     class Own(keras.Model):
         def __init__(self, layer):
             super().__init__()
@@ -205,9 +205,12 @@ def test_a_network_that_does_not_give_its_configuration_is_told_apart():
         def call(self, clips):
             return self.layer(clips)
 
-    activations = ("softmax", "softmax", "sigmoid")
-    hashes = [hash_model(Own(linear(activation))) for activation in activations]
-    assert hashes[0] == hashes[1] != hashes[2]
+    own = Own(linear("softmax"))
+    message = "`model` must give its configuration .* Received: 'Own'.*evaluate without `folder`"
+    with pytest.raises(ValueError, match=message):
+        evaluate_videos(own, listed(), views(), tmp_path)
+    assert os.listdir(tmp_path) == []
+    assert len(evaluate_videos(own, listed(), views()).probabilities) == 11
 
 
 @pytest.mark.parametrize("state", ["stopped", "finished"])
