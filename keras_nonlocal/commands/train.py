@@ -61,11 +61,6 @@ def run(chosen):
         printing.complain("error", fault)
     except ValueError as fault:
         printing.complain("error", _in_words_of_the_command(str(fault)))
-    except RuntimeError as fault:
-        # A folder that another process trains in. Others are no mistake of the user.
-        if not isinstance(fault.__cause__, BlockingIOError):
-            raise
-        printing.complain("error", fault)
     except tf.errors.OpError as fault:
         # A video that cannot be read, above all: TensorFlow tells of it among its own affairs.
         told = re.findall(r"^\w*Error: (.+)$", str(fault), re.MULTILINE)

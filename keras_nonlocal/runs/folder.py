@@ -57,7 +57,7 @@ class Run:
             overwrite: whether what the folder holds of another training is thrown away.
 
         Raises:
-            RuntimeError: if another process has it.
+            BlockingIOError: if another process has it.
             ValueError: if it is one of other settings, with all that differ, or of no training.
         """
         settings = _as_json(settings)
@@ -67,7 +67,7 @@ class Run:
             try:
                 stack.enter_context(locked(self.folder / LOCK))
             except BlockingIOError as error:
-                raise RuntimeError(
+                raise BlockingIOError(
                     f"Another process is training in {str(self.folder)!r}. Wait for its end, or "
                     "train in another folder."
                 ) from error

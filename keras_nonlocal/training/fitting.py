@@ -83,7 +83,7 @@ def train(
         CorruptCheckpoint: if no checkpoint in the folder is whole.
         TrainingDiverged: if the loss or the weights are not finite.
         TrainingInterrupted: after SIGTERM or Ctrl-C, when a checkpoint is written.
-        RuntimeError: if another process trains in the folder.
+        BlockingIOError: if another process trains in the folder.
 
     Example:
 

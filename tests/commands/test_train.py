@@ -437,12 +437,6 @@ class _Interrupted(KeyboardInterrupt):
     signal = 15
 
 
-def _busy():
-    fault = RuntimeError("Another process trains.")
-    fault.__cause__ = BlockingIOError()
-    return fault
-
-
 ENDS = {
     "interrupted": (_Interrupted("Stopped after step 3."), 143, "Stopped after step 3."),
     "diverged": (TrainingDiverged("The loss is nan."), 1, "The loss is nan."),
@@ -451,7 +445,7 @@ ENDS = {
         1,
         "--run must be new. Give --overwrite.",
     ),
-    "busy": (_busy(), 1, "Another process trains."),
+    "busy": (BlockingIOError("Another process trains."), 1, "Another process trains."),
 }
 
 

@@ -140,7 +140,7 @@ def test_settings_that_json_cannot_hold_are_an_error(tmp_path, start):
 
 
 def test_one_process_at_a_time(tmp_path, start):
-    with Run(tmp_path).opened({}), pytest.raises(RuntimeError, match="Another process"):
+    with Run(tmp_path).opened({}), pytest.raises(BlockingIOError, match="Another process"):
         start(tmp_path)
 
 
