@@ -10,13 +10,16 @@ import threading
 import numpy as np
 import tensorflow as tf
 
+# So many batches of videos give a clip each, then their next ones, where a visit takes several.
+BATCHES_TAKING_TURNS = 4
+
 
 class Epochs:
     """The visits of each epoch, for one process of several.
 
     A global batch holds clips of as many videos as it has room for, and process p the p-th
-    contiguous part of each. Where a visit takes several clips, the next batches hold the other
-    clips of the same videos.
+    contiguous part of each. Where a visit takes several clips, batch after batch of
+    `BATCHES_TAKING_TURNS` holds one clip of each of its videos, then the next ones of the same.
 
     Args:
         num_videos: videos in the list.
@@ -65,9 +68,11 @@ class Epochs:
                 order[whole + self._index * rest :][:rest],
             ]
         )
-        # `batch_size` visits take turns, so they are done after so many batches as each has clips.
-        first = step // self._clips * self._batch_size
-        return mine[first:], seeds[mine[first:]], step % self._clips * self._batch_size
+        # So many visits take turns, and are done after so many batches as each has clips.
+        turns = BATCHES_TAKING_TURNS if self._clips > 1 else 1
+        done, within = divmod(step, turns * self._clips)
+        first = done * turns * self._batch_size
+        return mine[first:], seeds[mine[first:]], within * self._batch_size
 
     def visits(self, epoch, step=0):
         """Gives the plan of one epoch as a dataset, and the clips to leave out of what it gives.

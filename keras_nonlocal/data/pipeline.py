@@ -10,7 +10,7 @@ from keras_nonlocal import transforms
 from keras_nonlocal.data import arguments, sharding
 from keras_nonlocal.data.annotations import read_videos
 from keras_nonlocal.data.cores import count_cores
-from keras_nonlocal.data.epochs import Epochs
+from keras_nonlocal.data.epochs import BATCHES_TAKING_TURNS, Epochs
 from keras_nonlocal.data.visits import Visits
 
 
@@ -91,7 +91,8 @@ def clip_dataset(
 
         For training it has one more method: `dataset.epoch(number, step=0)` gives the batches of
         one epoch from a step on, the same ones each time, so that an interrupted training can go
-        on. Several processes see in each batch, between them, what one would see.
+        on. Several processes see in each batch, between them, what one would see, as long as
+        the videos fill whole batches.
 
     Raises:
         ValueError: if the arguments do not go together.
@@ -141,8 +142,7 @@ def clip_dataset(
         # 3. Frames to what the network sees.
         if training:
             if sampler.clips > 1:
-                # Videos take turns, so that the clips of one do not meet in a batch.
-                dataset = dataset.prefetch(batch_size).interleave(_each_clip, batch_size)
+                dataset = _take_turns(dataset, batch_size, sampler.clips)
             else:
                 # Unlike taking them apart, this copies nothing.
                 dataset = dataset.map(
@@ -205,8 +205,25 @@ def _count(dataset, steps, counted):
     return dataset.take(steps)
 
 
-def _each_clip(frames, labels, seeds, readable):
-    return tf.data.Dataset.from_tensor_slices((frames, labels, seeds))
+def _take_turns(dataset, batch_size, clips):
+    """One clip after the other, so that those of a video lie apart.
+
+    In a batch they would not meet if each batch of videos gave all of its clips at once; but one
+    step after the other on the same videos learns slower than on videos of all kinds.
+    """
+
+    def batches_of_clips(frames, labels, seeds, readable):
+        videos = tf.data.Dataset.zip((frames, labels, seeds))
+        each = tf.data.Dataset.range(clips).flat_map(
+            lambda clip: videos.map(lambda *visit: tuple(part[clip] for part in visit))
+        )
+        # The last videos may fill no batch; what they leave over would shift the others' clips.
+        whole = each.window(batch_size, drop_remainder=True)
+        return whole.flat_map(lambda *parts: tf.data.Dataset.zip(parts))
+
+    together = BATCHES_TAKING_TURNS
+    dataset = dataset.prefetch(together * batch_size).window(batch_size)
+    return dataset.interleave(batches_of_clips, together, block_length=batch_size)
 
 
 def _training_transform(videos, crop, flip, color, augment):

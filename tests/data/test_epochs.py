@@ -17,8 +17,8 @@ def noise(path, indices):
     return generator.integers(0, 255, (40, 24, 28, 3), np.uint8)[indices]
 
 
-def dataset_of(**options):
-    videos = VideoList(range(VIDEOS), np.arange(VIDEOS) % 3, "abc")
+def dataset_of(count=VIDEOS, **options):
+    videos = VideoList(range(count), np.arange(count) % 3, "abc")
     options = {"batch_size": 2, "seed": 5, "color": 0.2, "short_side": (20, 24), **options}
     return clip_dataset(
         videos, "4x2", crop=16, training=True, decoder=noise, probe=lambda path: 40, **options
@@ -87,14 +87,38 @@ def test_processes_see_between_them_what_one_sees(count):
     assert_equal(together, whole)
 
 
-def test_the_clips_of_a_video_do_not_meet_in_a_batch():
+def test_the_clips_of_a_video_lie_apart():
     batches = batches_of(dataset_of(clips_per_video=3))
     order, _, _ = Epochs(VIDEOS, clips=3, batch_size=2, seed=5).plan(0)
     assert sorted(order) == list(range(VIDEOS))
-    # Two videos take turns: a b a b a b, then the next two.
-    turns = [order[first : first + 2] % 3 for first in range(0, VIDEOS - 1, 2) for _ in range(3)]
+    pairs = (order[:10] % 3).reshape(5, 2)
+    # Four batches of videos take turns; what is left over takes its own, and fills one batch.
+    last = [order[10] % 3] * 2
+    expected = [*np.tile(pairs[:4], (3, 1)), pairs[4], last, pairs[4], pairs[4]]
     assert len(batches) == VIDEOS * 3 // 2
-    np.testing.assert_array_equal([labels for _, labels in batches[: len(turns)]], turns)
+    np.testing.assert_array_equal([labels for _, labels in batches], expected)
+
+
+@pytest.mark.parametrize("step", [5, 12, 13, 15])
+def test_an_epoch_goes_on_after_many_turns(step):
+    dataset = dataset_of(clips_per_video=3)
+    assert_equal(batches_of(dataset.epoch(2, step)), batches_of(dataset.epoch(2))[step:])
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_processes_see_the_same_turns_as_one(count):
+    # Of videos that fill no batch no process has what one would have.
+    options = {"count": 24, "clips_per_video": 2}
+    whole = batches_of(dataset_of(batch_size=4, **options).epoch(1))
+    shares = [
+        batches_of(dataset_of(batch_size=4 // count, **options, shard=(index, count)).epoch(1))
+        for index in range(count)
+    ]
+    together = [
+        [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+        for batches in zip(*shares, strict=True)
+    ]
+    assert_equal(together, whole)
 
 
 @pytest.mark.parametrize("clips", [1, 2, 5])
