@@ -1,20 +1,58 @@
 """A SavedModel that TensorFlow serves without Keras and without this package."""
 
-from keras_nonlocal.export.fold import fold
+import pathlib
+
+import numpy as np
+
+from keras_nonlocal.export.artefacts import Artefact
+from keras_nonlocal.export.facts import Facts
+from keras_nonlocal.export.serving import make_signatures
+from keras_nonlocal.export.versions import find_version
+from keras_nonlocal.export.warm_up import write_warm_up
+
+_EXTRA = "assets.extra"
 
 
-def write_saved_model(model, path, input_shape=None):
-    """Writes a model, its batch norms folded, as a SavedModel folder.
+def write_saved_model(network, path, facts, top=5):
+    """Writes a network as a SavedModel folder, with signatures for TF Serving.
 
-    Its function `serve`, also the signature `serving_default`, takes any number of clips at
-    once, and of any of the sizes that the model leaves unknown.
+    All signatures take any number of clips at once. Where it is known in which range the network
+    wants its pixels, there are `serving_default` for uint8 clips `(batch, frames, height, width,
+    3)`, `float_pixels` for the same in float32, 0..255, and `jpeg` for encoded frames, strings of
+    shape `(batch, frames)`. Frames of a network of one square size may have any size: what is not
+    of the network's own is resized and cut as in its tests. Otherwise `serving_default` takes
+    what the network takes, as the signature `network` and the function `serve` always do.
+
+    The signatures but `network` also give the classes of the highest values: `top_indices`,
+    `top_probabilities` (or `top_scores`) and, where names are known, `top_classes`. A network
+    that does not end in a class vector gives `features` alone. In Python, the function `classify`
+    is all of them, told apart by the type of what it is given.
+
+    The folder `assets.extra` holds `facts.json`, `classes.txt` and the requests with which
+    TF Serving warms up.
 
     Args:
-        model: see `fold`.
+        network: what `fold` gives.
         path: folder to write, not there yet.
-        input_shape: see `fold`.
+        facts: `Facts` of the network.
+        top: how many classes to name.
+
+    Raises:
+        ValueError: if the facts do not fit the network, or `top` is below 1.
     """
-    save_network(fold(model, input_shape), path)
+    import tensorflow as tf
+
+    module = _make_module(network)
+    module.classify, signatures = make_signatures(module.serve, network.output_shape, facts, top)
+    tf.saved_model.save(module, str(path), signatures=signatures)
+    extra = pathlib.Path(path) / _EXTRA
+    extra.mkdir()
+    (extra / "facts.json").write_text(facts.to_json(), encoding="utf-8")
+    if facts.class_names is not None:
+        lines = "".join(f"{name}\n" for name in facts.class_names)
+        (extra / "classes.txt").write_text(lines, encoding="utf-8")
+    warm_up = extra / "tf_serving_warmup_requests"
+    write_warm_up(warm_up, signatures, network.name, facts.short_side)
 
 
 def save_network(network, path):
@@ -24,6 +62,44 @@ def save_network(network, path):
         network: what `fold` gives.
         path: folder to write.
     """
+    import tensorflow as tf
+
+    module = _make_module(network)
+    tf.saved_model.save(module, str(path), signatures=module.serve)
+
+
+def load_saved_model(path):
+    """Opens a SavedModel, with TensorFlow alone.
+
+    Args:
+        path: a SavedModel folder, or a folder of numbered ones, of which the highest is taken.
+            Those of others may have a function `serve`, as Keras' `Model.export` writes it, or
+            else a signature of one input and one output.
+
+    Returns:
+        An `Artefact`.
+
+    Raises:
+        FileNotFoundError: if there is no SavedModel.
+        ValueError: if it has no function from one tensor to one.
+    """
+    import tensorflow as tf
+
+    folder = find_version(path)
+    loaded = tf.saved_model.load(str(folder))
+    facts = folder / _EXTRA / "facts.json"
+    facts = Facts.from_json(facts.read_text(encoding="utf-8")) if facts.is_file() else None
+    serve, dtype = _find_serve(loaded, folder)
+
+    # It holds `loaded`, for a function alone does not keep the variables alive.
+    def predict(clips, loaded=loaded):
+        answers = tf.nest.flatten(serve(tf.constant(np.asarray(clips, dtype))))
+        return np.float32(_only(answers, folder, "output"))
+
+    return Artefact("saved_model", f"tensorflow {tf.__version__}", facts, predict)
+
+
+def _make_module(network):
     import tensorflow as tf
 
     # Holds the graph and its variables, and nothing of the layers: half the time and the files
@@ -36,13 +112,34 @@ def save_network(network, path):
         input_signature=[tf.TensorSpec(source.shape, source.dtype, name="clips")],
         autograph=False,
     )
-    tf.saved_model.save(module, str(path), signatures=module.serve)
+    return module
 
 
-def run_saved_model(path, clips):
-    """Gives what the SavedModel at `path` answers to `clips`, as a NumPy array."""
+def _find_serve(loaded, folder):
+    """The function that is the network, and the type of what it takes."""
     import tensorflow as tf
 
-    # Held by name, as a function does not keep the variables of its model alive.
-    loaded = tf.saved_model.load(str(path))
-    return loaded.serve(tf.constant(clips)).numpy()
+    serve = getattr(loaded, "serve", None)
+    if hasattr(serve, "concrete_functions"):
+        (inputs, _), call = serve.concrete_functions[0].structured_input_signature, serve
+    else:
+        names = list(loaded.signatures)
+        name = (
+            "serving_default" if "serving_default" in names else _only(names, folder, "signature")
+        )
+        signature = loaded.signatures[name]
+        inputs = signature.structured_input_signature[1]
+
+        def call(clips):
+            return signature(**dict.fromkeys(inputs, clips))
+
+    return call, _only(tf.nest.flatten(inputs), folder, "input").dtype.as_numpy_dtype
+
+
+def _only(things, folder, what):
+    if len(things) == 1:
+        return things[0]
+    raise ValueError(
+        f"`path` must lead to a SavedModel of one input and one output. Received: {len(things)} "
+        f"{what}s in '{folder}'. Export a keras.Model of one input and one output."
+    )

@@ -1,0 +1,129 @@
+"""What whoever feeds an exported network must know; it travels inside the export."""
+
+import dataclasses
+import json
+
+import keras
+
+from keras_nonlocal.preprocessing import normalization_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """From pixels to an exported network's input, from its output to names.
+
+    Attributes:
+        input_shape: of one example as the network takes it, `None` where sizes are free.
+        dtype: of the network's input.
+        output: `"probabilities"`, or `"scores"` of which no softmax was taken.
+        class_names: in index order, or `None` if they are unknown.
+        source: whose range of pixels the network takes, see `preprocess_input`. `None`: its
+            pixels are prepared in a way of its own, and exports take what the network takes.
+        clip: frames x stride of the clips that it is meant for, such as "8x8", or `None`.
+        short_side: pixels to which the shorter side of frames is resized before the middle is
+            cut out, or `None` where the network has no fixed size.
+    """
+
+    input_shape: tuple[int | None, ...]
+    dtype: str = "float32"
+    output: str = "probabilities"
+    class_names: tuple[str, ...] | None = None
+    source: str | None = None
+    clip: str | None = None
+    short_side: int | None = None
+
+    def to_json(self):
+        """Gives the facts as text, with the numbers of the normalisation written out."""
+        facts = dataclasses.asdict(self)
+        if self.source is not None:
+            facts["normalization"] = dataclasses.asdict(normalization_of(self.source))
+        return json.dumps(facts, indent=1)
+
+    @classmethod
+    def from_json(cls, text):
+        """Reads what `to_json` wrote."""
+        facts = json.loads(text)
+        names = facts["class_names"]
+        return cls(
+            input_shape=tuple(facts["input_shape"]),
+            class_names=None if names is None else tuple(names),
+            **{key: facts[key] for key in ("dtype", "output", "source", "clip", "short_side")},
+        )
+
+
+def facts_of(model, input_shape, class_names=None, source=None, clip=None):
+    """Gathers the facts of a model: what it remembers, unless it is told otherwise.
+
+    Args:
+        model: `keras.Model` of one input and one output.
+        input_shape: of one example, as it is to be exported.
+        class_names, source, clip: see `Facts`; `None`: what the model remembers, see
+            `keras_nonlocal.preprocessing.remember`.
+
+    Returns:
+        A `Facts`.
+
+    Raises:
+        ValueError: if there are not as many names as classes, if the source is unknown, or given
+            for a model that does not take RGB clips of floats.
+    """
+    dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
+    takes_clips = len(input_shape) == 4 and input_shape[-1] == 3 and "float" in dtype
+    if source is None and takes_clips:
+        source = getattr(model, "source", None)
+    if source is not None:
+        normalization_of(source)
+        if not takes_clips:
+            raise ValueError(
+                "`source` must be None but for models of RGB clips (frames, height, width, 3) of "
+                f"floats. Received: source={source!r} for an input of shape {input_shape} and "
+                f"type {dtype}. Leave it out."
+            )
+    height, width = input_shape[1:3] if takes_clips else (None, None)
+    square = height is not None and height == width
+    return Facts(
+        input_shape=tuple(input_shape),
+        # What computes in half precision is exported in float32.
+        dtype="float32" if dtype in ("float16", "bfloat16") else dtype,
+        output=_output_of(model),
+        class_names=_class_names_of(model, class_names),
+        source=source,
+        clip=clip or getattr(model, "clip", None),
+        short_side=_short_side_of(height) if source is not None and square else None,
+    )
+
+
+def _short_side_of(size):
+    from keras_nonlocal.transforms import short_sides_of
+
+    return short_sides_of(size)[0]
+
+
+def _class_names_of(model, names):
+    given, classes = names is not None, model.output_shape[-1]
+    names = names if given else getattr(model, "class_names", None)
+    if names is None:
+        return None
+    if isinstance(names, str) or len(names) != classes:
+        if not given:
+            # Remembered of a classifier that the user has replaced since.
+            return None
+        raise ValueError(
+            f"`class_names` must be a list of one name for each of the {classes} classes of the "
+            f"model. Received: {names!r:.80}."
+        )
+    return tuple(names)
+
+
+def _output_of(model):
+    """Whether a softmax or a sigmoid stands behind the last weights."""
+    for layer in reversed(model.layers):
+        activation = getattr(layer, "activation", None)
+        if isinstance(layer, keras.layers.Softmax):
+            return "probabilities"
+        if activation is not None and activation is not keras.activations.linear:
+            name = getattr(activation, "__name__", "")
+            return "probabilities" if name in ("softmax", "sigmoid") else "scores"
+        if layer.weights:
+            return "scores"
+    return "scores"
