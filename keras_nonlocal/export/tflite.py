@@ -1,78 +1,155 @@
 """A TFLite (LiteRT) file of built-in operations only, float or quantised."""
 
 import pathlib
+import re
 import tempfile
-import warnings
-
-import numpy as np
 
 from keras_nonlocal.export.fold import fold
 from keras_nonlocal.export.saved_model import save_network
+from keras_nonlocal.export.tflite_metadata import add_metadata
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
+# Neither has an 8-bit form in XNNPACK. TFLite's own matrix product of 8 bits is a plain loop on
+# one core, which made the whole network slower than in float32; in float, XNNPACK runs it all, and
+# the probabilities keep their digits.
+_KEPT_IN_FLOAT = ["BATCH_MATMUL", "SOFTMAX"]
+_PRODUCTS = ("CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL")
+# Of 8 bits or float as what stands around them.
+_WITHOUT_ARITHMETIC = ("RESHAPE", "MAX_POOL_2D")
 
 
-def write_tflite(model, path, input_shape=None, quantize=None, clips=None):
+def write_tflite(model, path, facts, input_shape=None, quantize=None, clips=None):
     """Writes a model, folded and lowered to 2-D, as a TFLite file for one clip at a time.
 
     TFLite has no 3-D max-pooling, and its 3-D convolution has neither an integer form nor the
     fast kernels, so convolutions and pools run in two dimensions, which changes no number.
-    Inputs and outputs are float32 in every form.
+    Inputs and outputs are float32 in every form. Labels and preprocessing lie in the file, see
+    `add_metadata`.
 
     Args:
         model: see `fold`.
         path: file to write.
+        facts: `Facts` of the network.
         input_shape: see `fold`.
         quantize: `None` for float32, `"float16"` for weights in half the space, `"dynamic"`
             for 8-bit weights whose activations are quantised as they come, `"int8"` for 8-bit
-            throughout.
-        clips: for `"int8"`, the clips whose activations set the ranges.
+            weights and activations but in the weighted mean of the non-local blocks.
+        clips: for `"int8"`, an array `(clips, *input_shape)` as the network takes them, whose
+            activations set the ranges.
 
     Raises:
-        ValueError: if the model needs an operation that TFLite lacks.
+        ValueError: if the model needs an operation that TFLite lacks, or has a loop and is to be
+            of 8 bits throughout.
     """
     network = fold(model, input_shape, batch_size=1, lower=True)
-    with tempfile.TemporaryDirectory() as room:
-        # By way of a SavedModel, where the converter finds the weights and makes them constants.
-        save_network(network, room)
-        content = _convert(room, model.name, quantize, clips)
+    content = add_metadata(convert(network, quantize, clips), facts, network.name)
     pathlib.Path(path).write_bytes(content)
 
 
-def _convert(saved_model, name, quantize, clips):
+def convert(network, quantize=None, clips=None):
+    """Gives a network as the bytes of a TFLite file.
+
+    Args:
+        network: what `fold` gives, of fixed sizes and without 3-D operations.
+        quantize: see `write_tflite`.
+        clips: see `write_tflite`.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        ValueError: see `write_tflite`.
+    """
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(saved_model)
-    if quantize is not None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if quantize == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if quantize == "int8":
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.representative_dataset = lambda: ([clip[None]] for clip in clips)
-    try:
-        return converter.convert()
-    except ConverterError as error:
+    with tempfile.TemporaryDirectory() as room:
+        # By way of a SavedModel, where the converter finds the weights and makes them constants.
+        save_network(network, room)
+        converter = tf.lite.TFLiteConverter.from_saved_model(room)
+        if quantize is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if quantize == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        try:
+            if quantize == "int8":
+                _check_without_loops(room, network)
+                return _convert_calibrated(converter, network, clips)
+            return converter.convert()
+        except ConverterError as error:
+            raise ValueError(
+                f"`model` must consist of operations that TFLite has built in. Received: "
+                f"'{network.name}', on which the converter says: {error}"
+            ) from error
+
+
+def _convert_calibrated(converter, network, clips):
+    """Gives the network in 8 bits, but for what `_find_kept_in_float` names."""
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    converter.representative_dataset = lambda: ([clip[None]] for clip in clips)
+    # The converter quantises all operations or those of a type. TensorFlow's QuantizationDebugger
+    # offers a choice in this way, and makes a second file to debug.
+    converter._experimental_calibrate_only = True
+    calibrated = converter.convert()
+    return mlir_quantize(
+        calibrated,
+        denylisted_ops=_KEPT_IN_FLOAT,
+        denylisted_nodes=_find_kept_in_float(calibrated, network),
+    )
+
+
+def _check_without_loops(saved_model, network):
+    """Refuses loops, on which TensorFlow's calibration ends the whole process."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    content = SavedModel.FromString((pathlib.Path(saved_model) / "saved_model.pb").read_bytes())
+    functions = content.meta_graphs[0].graph_def.library.function
+    if any(node.op in ("While", "StatelessWhile") for f in functions for node in f.node_def):
         raise ValueError(
-            f"`model` must consist of operations that TFLite has built in. Received: "
-            f"'{name}', on which the converter says: {error}"
-        ) from error
+            "`quantize='int8'` needs a network without loops, in which no ranges can be measured. "
+            f"Received: '{network.name}', whose non-local blocks go through so large a clip in "
+            "chunks, or which has loops of its own. Use quantize='dynamic', or a smaller "
+            "`input_shape`."
+        )
 
 
-def run_tflite(path, clips):
-    """Gives what the TFLite file at `path` answers to `clips`, one by one, as a NumPy array."""
-    import tensorflow as tf
+def _find_kept_in_float(content, network):
+    """Names of the tensors that stay float: weighted means of non-local blocks, and the end.
 
-    with warnings.catch_warnings():
-        # It points to a package that has no wheels for all of our Pythons.
-        warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
-        interpreter = tf.lite.Interpreter(model_path=str(path))
-    interpreter.allocate_tensors()
-    (source,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()
-    answers = []
-    for clip in clips:
-        interpreter.set_tensor(source["index"], clip[None])
-        interpreter.invoke()
-        answers.append(interpreter.get_tensor(answer["index"])[0])
-    return np.stack(answers)
+    Sums over all keys have ranges of their own, which 8 bits cannot hold together with their
+    terms. Behind the last product with weights there are no more than the softmax and the mean over
+    places, whose answers would become multiples of 1/256.
+    """
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    inside = [re.escape(layer.name) for layer in network.layers if _is_non_local(layer)]
+    # Scopes get numbers; those of the sub-layers hold convolutions.
+    mean = re.compile(rf"(?:^|/)(?:{'|'.join(inside)})(?:_\d+)?/(?!(?:theta|phi|g|out)(?:_\d+)?/)")
+    codes = {code: name for name, code in vars(schema.BuiltinOperator).items()}
+    model = schema.Model.GetRootAs(content)
+    graph = model.Subgraphs(0)
+    operations = []
+    for i in range(graph.OperatorsLength()):
+        operation = graph.Operators(i)
+        kind = codes[model.OperatorCodes(operation.OpcodeIndex()).BuiltinCode()]
+        names = [graph.Tensors(t).Name().decode() for t in operation.OutputsAsNumpy()]
+        operations.append((kind, names))
+    kept, blocks = [], {}
+    for kind, names in operations:
+        for name in names:
+            found = mean.search(name) if inside else None
+            if found and kind not in _WITHOUT_ARITHMETIC:
+                blocks.setdefault(found.group(), []).append(name)
+    for names in blocks.values():
+        # The last adds the block's input, and is of 8 bits as all sums of two branches.
+        kept += names[:-1]
+    products = [i for i, (kind, _) in enumerate(operations) if kind in _PRODUCTS]
+    for _, names in operations[products[-1] + 1 :] if products else []:
+        kept += names
+    return kept
+
+
+def _is_non_local(layer):
+    # By name, as this room is handed models and imports no layers of ours.
+    return any(base.__name__ == "NonLocal" for base in type(layer).__mro__)
