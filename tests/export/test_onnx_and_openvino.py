@@ -1,0 +1,111 @@
+"""ONNX and OpenVINO answer as the model does, and tell what travels with them."""
+
+import json
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_nonlocal
+from keras_nonlocal.export import export
+from keras_nonlocal.export.artefacts import load_artefact
+
+PATHS = {"onnx": "network.onnx", "openvino": "network"}
+formats = pytest.mark.parametrize("format", PATHS)
+
+
+def answers(model, clips):
+    return np.asarray(model(clips, training=False))
+
+
+def assert_answers(path, model, clips):
+    expected = answers(model, clips)
+    predict = load_artefact(path).predict
+    for batch in (1, len(clips)):
+        difference = np.abs(predict(clips[:batch]) - expected[:batch]).max()
+        assert difference <= 1e-4 * np.abs(expected).max()
+
+
+@formats
+def test_the_network_of_the_paper_answers_in_any_batch(format, build, clips, tmp_path):
+    network = build("NLI3D embedded_gaussian")
+    path = export(network, tmp_path / PATHS[format], format=format, clips=clips)
+    assert_answers(path, network, clips)
+
+
+@pytest.mark.slow
+@formats
+def test_every_network_answers(format, networks, clips, tmp_path):
+    for number, network in enumerate(networks.values()):
+        path = tmp_path / str(number) / PATHS[format]
+        assert_answers(export(network, path, format=format, clips=clips), network, clips)
+
+
+@pytest.mark.slow
+@formats
+def test_concatenation_by_sorting_answers(format, build, tmp_path):
+    # 8 * 16 * 16 keys, above the number from which they are sorted.
+    shape = (8, 128, 128, 3)
+    network = build("NLI3D concatenation", input_shape=shape, pool2=False)
+    clips = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
+    path = export(network, tmp_path / PATHS[format], format=format, clips=clips)
+    assert_answers(path, network, clips)
+
+
+@formats
+def test_images_with_a_block_answer(format, randomise, tmp_path):
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(8, 3, 2, padding="same", name="conv")(inputs)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))
+    model = keras_nonlocal.insert_non_local(
+        keras.Model(inputs, keras.layers.Dense(4, "softmax")(x)), after=["conv"]
+    )
+    randomise(model)
+    images = np.random.default_rng(0).normal(size=(3, 16, 16, 3)).astype("float32")
+    path = export(model, tmp_path / PATHS[format], format=format, clips=images)
+    assert_answers(path, model, images)
+
+
+@formats
+def test_what_is_known_travels(format, tiny, tmp_path):
+    names = ["a", "b", "c", "d"]
+    path = export(tiny, tmp_path / PATHS[format], format=format, class_names=names)
+    artefact = load_artefact(path)
+    assert artefact.facts.class_names == tuple(names)
+    assert artefact.facts.input_shape == (8, 8, 3)
+    assert artefact.format == format
+    assert any("Conv" in name for name in artefact.operations)
+
+
+def test_the_names_lie_where_others_look_for_them(tiny, tmp_path):
+    import onnxruntime
+
+    names = ["a", "b", "c", "d"]
+    path = export(tiny, tmp_path / "x.onnx", format="onnx", class_names=names)
+    session = onnxruntime.InferenceSession(path)
+    assert json.loads(session.get_modelmeta().custom_metadata_map["names"]) == names
+    assert [each.name for each in session.get_inputs()] == ["clips"]
+    assert [each.name for each in session.get_outputs()] == ["scores"]
+    folder = export(tiny, tmp_path / "x", format="openvino", class_names=names)
+    assert (folder / "classes.txt").read_text().splitlines() == names
+
+
+@pytest.mark.parametrize(
+    "format, package", [("onnx", "tf2onnx"), ("onnx", "onnxruntime"), ("openvino", "openvino")]
+)
+def test_a_missing_package_is_named_with_its_extra(format, package, tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=rf'pip install "keras_nonlocal\[{format}\]"'):
+        export(tiny, tmp_path / PATHS[format], format=format)
+    assert list(tmp_path.iterdir()) == []
+
+
+@formats
+def test_a_file_that_is_none_is_refused(format, tmp_path):
+    (tmp_path / "x.onnx").write_bytes(b"nothing of the kind")
+    (tmp_path / "x.xml").write_bytes(b"nothing of the kind")
+    name = {"onnx": "x.onnx", "openvino": "x.xml"}[format]
+    with pytest.raises((ValueError, RuntimeError)):
+        load_artefact(tmp_path / name)
