@@ -15,6 +15,8 @@ COMMANDS = {
     "train": "train a network on videos, by a recipe",
     "evaluate": "test a network on videos, and report",
     "fuse": "join what several networks said, and report",
+    "export": "write a network for servers and phones, and compare it",
+    "predict": "say what a network, exported or not, sees in videos",
     "convert": "make a Keras file of a published file",
     "weights": "list the weights that are known by name",
     "verify": "say what is in a file, and how to load it",

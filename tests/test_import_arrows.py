@@ -32,7 +32,8 @@ ARROWS = {
     "training": {"runs", "whole_files"},
     "runs": {"whole_files"},
     "evaluation": {"whole_files"},
-    "export": set(),
+    "export": {"preprocessing", "transforms", "whole_files"},
+    "export/loading.py": {"checkpoints", "models", "preprocessing"},
     "visualization.py": set(),
     "commands": EVERY_ROOM,
     "cli.py": EVERY_ROOM,
@@ -52,6 +53,13 @@ OPTIONAL = {
     "gradio",
     "sklearn",
     "tensorboard",
+    "ai_edge_litert",
+    "onnx",
+    "onnxruntime",
+    "tf2onnx",
+    "openvino",
+    "tensorflow_serving",
+    "grpc",
 }
 # What `import keras_nonlocal` imports, also on a machine that has JAX alone.
 WITHOUT_TENSORFLOW = (

@@ -125,7 +125,7 @@ def test_snippets_run_one_after_the_other(path, tmp_path, monkeypatch):
 def test_the_readme_has_its_snippets():
     text = (ROOT / "README.md").read_text()
     assert len(snippets_of(ROOT / "README.md")) == 8
-    assert sum("keras-nonlocal" in code for _, code in snippets_of(ROOT / "README.md", "bash")) == 3
+    assert sum("keras-nonlocal" in code for _, code in snippets_of(ROOT / "README.md", "bash")) == 4
     for heading in ("## Build", "## Fine-tune", "## Export"):
         assert f"{heading}\n\n```python" in text
     assert "## Train by a recipe\n\n```bash\n" in text

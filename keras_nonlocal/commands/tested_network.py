@@ -48,9 +48,14 @@ class TestedNetwork:
     @property
     def convention(self):
         """How the network's source spreads clips over a video, see `EvenClips`."""
-        if "@" in self.clip:
-            return "pyslowfast"
-        return _CONVENTIONS.get(self.source, "video-nonlocal-net")
+        return convention_of(self.source, self.clip)
+
+
+def convention_of(source, clip):
+    """Tells how a source spreads clips over a video, see `EvenClips`."""
+    if "@" in clip:
+        return "pyslowfast"
+    return _CONVENTIONS.get(source, "video-nonlocal-net")
 
 
 def load_network(name, source=None, clip=None, crop=None):

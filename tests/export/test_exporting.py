@@ -1,5 +1,7 @@
 """Exports load where they are meant to, answer as the model does, or are not written."""
 
+import dataclasses
+import errno
 import json
 import subprocess
 import sys
@@ -10,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 import keras_nonlocal
-from keras_nonlocal.export import export, exporting
-from keras_nonlocal.export.tflite import run_tflite
+from keras_nonlocal.export import agreement, artefacts, export, exporting
+from keras_nonlocal.export.report import read_report
 
 # `None` in `sys.modules` makes an import fail.
 SERVE = """
@@ -27,9 +29,7 @@ found = {}
 for name in json.loads(folders):
     loaded = tf.saved_model.load(name)
     found[name] = np.concatenate([loaded.serve(clips[:1]), loaded.serve(clips[1:])])
-    signature = loaded.signatures["serving_default"]
-    (key,) = signature.structured_input_signature[1]
-    (served,) = signature(**{key: clips}).values()
+    served = loaded.signatures["network"](clips=clips)["probabilities"]
     np.testing.assert_allclose(served, found[name], atol=1e-5)
 np.savez(answers, **found)
 """
@@ -39,14 +39,21 @@ def answers(model, clips):
     return np.asarray(model(clips, training=False))
 
 
-def operations_in(path):
-    interpreter = tf.lite.Interpreter(model_path=str(path))
-    return {operation["op_name"] for operation in interpreter._get_ops_details()}
+def distort(monkeypatch, factor):
+    """Has every export answer otherwise than it does."""
+    load = exporting.load_artefact
+
+    def load_distorted(path):
+        artefact = load(path)
+        return dataclasses.replace(artefact, predict=lambda x: artefact.predict(x) * factor)
+
+    monkeypatch.setattr(exporting, "load_artefact", load_distorted)
 
 
 def test_saved_models_serve_without_keras_and_this_package(networks, clips, tmp_path):
     expected = {}
-    for name, network in networks.items():
+    for name in ("C2D", "I3D 3x3x3", "NLI3D embedded_gaussian", "NLI3D concatenation"):
+        network = networks[name]
         expected[str(export(network, tmp_path / name, clips=clips))] = answers(network, clips)
     np.save(tmp_path / "clips.npy", clips)
     subprocess.run(
@@ -67,48 +74,51 @@ def test_a_saved_model_keeps_unknown_sizes(build, tmp_path):
         np.testing.assert_allclose(loaded.serve(clips), answers(network, clips), atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 def test_tflite_answers_with_built_in_operations_only(network, clips, tmp_path):
     path = export(network, tmp_path / "network.tflite", format="tflite", clips=clips)
     expected = answers(network, clips)
-    difference = np.abs(run_tflite(path, clips) - expected).max()
+    difference = np.abs(artefacts.load_artefact(path).predict(clips) - expected).max()
     assert difference <= 1e-4 * np.abs(expected).max()
-    operations = operations_in(path)
+    operations = artefacts.load_artefact(path).operations
     assert "CONV_2D" in operations
     assert not [name for name in operations if "3D" in name or "Flex" in name or "CUSTOM" in name]
 
 
-@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 @pytest.mark.parametrize("quantize, bytes_a_weight", [("float16", 2), ("dynamic", 1), ("int8", 1)])
-def test_quantised_tflite_is_smaller_and_agrees(quantize, bytes_a_weight, build, clips, tmp_path):
+def test_quantised_tflite_is_smaller_and_agrees(quantize, bytes_a_weight, build, tmp_path):
+    clips = np.random.default_rng(1).normal(size=(12, 8, 32, 32, 3)).astype("float32")
     network = build("NLI3D embedded_gaussian", width=16)
     path = export(
         network, tmp_path / "small.tflite", format="tflite", quantize=quantize, clips=clips
     )
     # The graph itself takes some space, which matters little but in so small a network.
-    assert path.stat().st_size < bytes_a_weight * network.count_params() + 100_000
-    found = run_tflite(path, clips)
+    assert path.stat().st_size < bytes_a_weight * network.count_params() + 130_000
+    found = artefacts.load_artefact(path).predict(clips)
     assert found.dtype == np.float32
     expected = answers(network, clips)
-    tolerance = exporting.TOLERANCES[quantize]
+    tolerance = agreement.TOLERANCES[quantize]
     assert np.abs(found - expected).max() <= tolerance * np.abs(expected).max()
 
 
-@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 def test_unknown_sizes_are_fixed_for_tflite(build, clips, tmp_path):
     network = build("C2D", input_shape=(None, None, None, 3))
     path = export(
         network, tmp_path / "c2d.tflite", format="tflite", input_shape=(8, 32, 32, 3), clips=clips
     )
-    np.testing.assert_allclose(run_tflite(path, clips), answers(network, clips), atol=1e-5)
+    np.testing.assert_allclose(
+        artefacts.load_artefact(path).predict(clips), answers(network, clips), atol=1e-5
+    )
 
 
 def test_clips_come_as_a_dataset_of_batches_with_labels(tiny, tmp_path):
-    images = np.random.default_rng(0).normal(size=(6, 8, 8, 3)).astype("float32")
-    dataset = tf.data.Dataset.from_tensor_slices((images, np.arange(6))).batch(2).repeat()
+    images = np.random.default_rng(0).normal(size=(12, 8, 8, 3)).astype("float32")
+    dataset = tf.data.Dataset.from_tensor_slices((images, np.arange(12))).batch(2).repeat()
     path = export(tiny, tmp_path / "x.tflite", format="tflite", quantize="int8", clips=dataset)
     expected = answers(tiny, images)
-    assert np.abs(run_tflite(path, images) - expected).max() < 0.1 * np.abs(expected).max()
+    assert (
+        np.abs(artefacts.load_artefact(path).predict(images) - expected).max()
+        < 0.1 * np.abs(expected).max()
+    )
 
 
 def test_a_model_in_half_precision_exports_in_float32(randomise, tmp_path):
@@ -137,16 +147,14 @@ def test_models_of_images_and_pixels_export(pixels, randomise, tmp_path):
 
 @pytest.mark.parametrize("wrong", [1.001, np.nan], ids=["off", "nan"])
 def test_an_export_that_answers_otherwise_is_not_written(wrong, tiny, tmp_path, monkeypatch):
-    run = exporting.run_saved_model
-    monkeypatch.setattr(exporting, "run_saved_model", lambda *args: run(*args) * wrong)
+    distort(monkeypatch, wrong)
     with pytest.raises(RuntimeError, match=r"must answer as the model does.*`tolerance` is 0.0001"):
         export(tiny, tmp_path / "served")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_wider_tolerance_lets_a_difference_through(tiny, tmp_path, monkeypatch):
-    run = exporting.run_saved_model
-    monkeypatch.setattr(exporting, "run_saved_model", lambda *args: run(*args) * 1.001)
+    distort(monkeypatch, 1.001)
     assert export(tiny, tmp_path / "served", tolerance=0.01).is_dir()
 
 
@@ -161,14 +169,15 @@ def test_a_taken_path_is_kept_unless_told(tiny, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"format": "onnx"}, r"`format` must be one of 'saved_model', 'tflite'.*'onnx'"),
+        ({"format": "hdf5"}, r"`format` must be one of 'saved_model', 'tflite'.*'hdf5'"),
+        ({"format": "tflite"}, r"`path` must end in '.tflite' for format='tflite'.*Rename"),
         (
             {"format": "tflite", "quantize": "int4"},
             r"`quantize` must be one of None, 'float16', 'dynamic', 'int8'.*'int4'",
         ),
         ({"quantize": "int8"}, r"`quantize` must be None but for format='tflite'.*'int8'"),
         (
-            {"format": "tflite", "quantize": "int8"},
+            {"format": "tflite", "quantize": "int8", "path": "x.tflite"},
             r"`clips` must hold clips that are typical.*clips=None.*quantize='dynamic'",
         ),
         (
@@ -178,13 +187,18 @@ def test_a_taken_path_is_kept_unless_told(tiny, tmp_path):
         ({"clips": np.zeros((0, 8, 8, 3), "float32")}, r"`clips` must be at least one clip"),
         ({"clips": np.zeros((8, 8, 3), "float32")}, r"`clips` must be at least one clip"),
         ({"input_shape": (9, 9, 3)}, r"`input_shape` must fit the model's own"),
+        ({"class_names": ["a"]}, r"`class_names` must be a list of one name for each of the 4"),
+        ({"source": "mine"}, r"`source` must be one of.*'mine'"),
+        ({"source": "gluoncv"}, r"`source` must be None but for models of RGB clips"),
+        ({"clips": np.full((2, 8, 8, 3), np.nan)}, r"`clips` must hold numbers alone.*NaN"),
     ],
-    ids=["format", "quantize", "quantised saved model", "no clips", "other size", "none"]
-    + ["no batch", "input_shape"],
+    ids=["format", "suffix", "quantize", "quantised saved model", "no clips", "other size", "none"]
+    + ["no batch", "input_shape", "names", "source", "source of images", "nan"],
 )
 def test_wrong_arguments_are_refused_before_anything_is_written(arguments, message, tiny, tmp_path):
     with pytest.raises(ValueError, match=message):
-        export(tiny, tmp_path / "new" / "x", **arguments)
+        path = tmp_path / "new" / arguments.pop("path", "x")
+        export(tiny, path, **arguments)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -210,3 +224,64 @@ def test_another_backend_is_refused(tiny, tmp_path, monkeypatch):
 
 def test_the_name_is_public():
     assert keras_nonlocal.export is export
+
+
+def test_int8_needs_enough_clips(tiny, tmp_path):
+    clips = np.zeros((9, 8, 8, 3), "float32")
+    with pytest.raises(ValueError, match=r"at least 10 clips for quantize='int8'.*Received: 9"):
+        export(tiny, tmp_path / "x.tflite", format="tflite", quantize="int8", clips=clips)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_report_tells_what_was_made(tiny, tmp_path):
+    images = np.random.default_rng(0).normal(size=(5, 8, 8, 3)).astype("float32")
+    path = export(tiny, tmp_path / "x.tflite", format="tflite", quantize="float16", clips=images)
+    found = read_report(path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["x.tflite", "x.tflite.report.json"]
+    assert (found["format"], found["quantize"]) == ("tflite", "float16")
+    assert found["bytes"] == path.stat().st_size
+    assert found["milliseconds_a_clip"] > 0
+    assert found["operations"]["CONV_2D"] == 1
+    assert found["agreement"]["of"] == "the clips given"
+    assert found["agreement"]["clips"] == 5
+    assert 0 < found["agreement"]["relative_difference"] <= found["agreement"]["tolerance"] == 0.01
+    assert found["agreement"]["same_top"] == 1.0
+
+
+def test_a_folder_holds_its_report(tiny, tmp_path):
+    path = export(tiny, tmp_path / "served" / "1")
+    assert read_report(path)["agreement"]["of"] == "noise"
+    assert [each.name for each in (tmp_path / "served").iterdir()] == ["1"]
+
+
+def test_a_full_disk_leaves_what_stood_there(tiny, tmp_path, monkeypatch):
+    path = export(tiny, tmp_path / "x.tflite", format="tflite")
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+
+    def write(model, path, *arguments):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(exporting, "write_tflite", write)
+    with pytest.raises(OSError, match=r"x.tflite' cannot be written: No space.*Make room"):
+        export(tiny, path, format="tflite", overwrite=True)
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
+def test_what_the_model_remembers_travels(clips, tmp_path):
+    model = keras_nonlocal.NLI3D(depth=(1, 1, 1, 1), width=8, input_shape=(4, 64, 64, 3))
+    facts = artefacts.load_artefact(export(model, tmp_path / "x")).facts
+    assert (facts.source, facts.clip) == ("video-nonlocal-net", "8x8")
+    assert (facts.short_side, facts.output) == (73, "probabilities")
+    told = {"class_names": [str(n) for n in range(400)], "source": "gluoncv", "clip": "4x2"}
+    facts = artefacts.load_artefact(export(model, tmp_path / "y", **told)).facts
+    assert facts.class_names == tuple(told["class_names"])
+    assert (facts.source, facts.clip) == ("gluoncv", "4x2")
+
+
+def test_a_model_that_remembers_nothing_is_exported_with_its_own_input(build, tmp_path):
+    model = build("C2D")
+    model.save(tmp_path / "model.keras")
+    path = export(keras.saving.load_model(tmp_path / "model.keras"), tmp_path / "x")
+    assert artefacts.load_artefact(path).facts.source is None
+    assert read_report(path)["takes"] == "what the model takes"

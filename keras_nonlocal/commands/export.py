@@ -1,0 +1,156 @@
+"""`keras-nonlocal export`: a network as a file that serves, and the Python that does the same."""
+
+from keras_nonlocal import data
+from keras_nonlocal.commands import arguments, printing
+from keras_nonlocal.export.exporting import FORMATS, export
+from keras_nonlocal.export.facts import facts_of
+from keras_nonlocal.export.loading import load_model
+from keras_nonlocal.export.report import read_report, report_path
+from keras_nonlocal.export.tflite import QUANTIZATIONS
+from keras_nonlocal.export.versions import next_version
+from keras_nonlocal.lists.classes import read_classes
+from keras_nonlocal.models import calls
+from keras_nonlocal.models.architecture import parse_clip
+from keras_nonlocal.preprocessing import NORMALIZATIONS
+
+
+def add_arguments(parser):
+    """Says what can follow `export`."""
+    parser.description = (
+        "Writes a network for TF Serving, TFLite, ONNX Runtime or OpenVINO, runs what it wrote, "
+        "and keeps it only if it answers as the network does."
+    )
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a name of `keras-nonlocal weights`, a .keras file, or a published file",
+    )
+    parser.add_argument(
+        "--to",
+        required=True,
+        metavar="PATH",
+        help="file (.tflite, .onnx) or folder to write; TF Serving wants a numbered one: served/1",
+    )
+    parser.add_argument(
+        "--next-version",
+        action="store_true",
+        help="write into PATH, under the number after the highest there",
+    )
+    parser.add_argument("--format", choices=FORMATS, help="as PATH ends, else saved_model")
+    parser.add_argument(
+        "--quantize",
+        choices=QUANTIZATIONS[1:],
+        help="of TFLite: weights of 16 bits, of 8 bits, or 8 bits throughout",
+    )
+    parser.add_argument(
+        "--clips",
+        metavar="SOURCE",
+        help="videos to compare on, and to calibrate int8 by: a folder, a list, or annotations",
+    )
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--source-of-weights",
+        choices=NORMALIZATIONS,
+        metavar="SOURCE",
+        help=f"whose, if MODEL does not tell: {', '.join(NORMALIZATIONS)}",
+    )
+    network.add_argument(
+        "--clip", metavar="FRAMESxSTRIDE", help="of its clips, if MODEL does not tell, such as 8x8"
+    )
+    network.add_argument("--classes", metavar="FILE", help="names of its classes, one a line")
+    network.add_argument(
+        "--crop",
+        type=arguments.count,
+        metavar="PIXELS",
+        help="side of the clips, if it is to be another than MODEL was trained with",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace what stands at PATH")
+
+
+def run(chosen):
+    """Exports a network, and prints what came out and the Python for it."""
+    path = str(next_version(chosen.to)) if chosen.next_version else chosen.to
+    ends = {".tflite": "tflite", ".onnx": "onnx"}
+    form = chosen.format or next((f for end, f in ends.items() if path.endswith(end)), FORMATS[0])
+    options = {
+        "format": form,
+        "quantize": chosen.quantize,
+        "source": chosen.source_of_weights,
+        "clip": chosen.clip,
+        "overwrite": chosen.overwrite or None,
+    }
+    options = {key: value for key, value in options.items() if value is not None}
+    shape = None
+    if chosen.crop is not None:
+        shape = _shape_of(chosen)
+        options["input_shape"] = shape
+    with printing.warnings_told():
+        model = load_model(chosen.model, chosen.source_of_weights, chosen.clip, shape)
+        lines, more = [], {}
+        if chosen.classes:
+            more["class_names"] = read_classes(chosen.classes)
+            lines.append(f"names = {calls.write_call('read_classes', chosen.classes)}")
+        if chosen.clips:
+            facts = facts_of(model, shape or model.input_shape[1:], **_said(chosen))
+            views = _view_options(facts)
+            more["clips"] = data.clip_dataset(data.read_videos(chosen.clips), **views)
+            lines.append(f"videos = {calls.write_call('knl.data.read_videos', chosen.clips)}")
+            views = calls.write_call("", **views)[1:]
+            lines.append(f"clips = knl.data.clip_dataset(videos, {views}")
+        written = export(model, path, **options, **more)
+    found = read_report(written)
+    print(f"Wrote {written}, and a report, {report_path(written)}\n")
+    printing.print_pairs(_describe(found))
+    given = [calls.write_call("", chosen.model, path, **options)[1:-1]]
+    given += ["class_names=names"] * bool(chosen.classes) + ["clips=clips"] * bool(chosen.clips)
+    lines = [*lines, f"knl.export({', '.join(given)})"]
+    imports = "import keras_nonlocal as knl\n"
+    if chosen.classes:
+        imports += "from keras_nonlocal.lists.classes import read_classes\n"
+    print("\nThe same in Python:\n\n" + imports + "\n" + "\n".join(lines))
+    return 0
+
+
+def _said(chosen):
+    return {"source": chosen.source_of_weights, "clip": chosen.clip}
+
+
+def _shape_of(chosen):
+    if chosen.clip is None:
+        raise ValueError("--clip must be given with --crop, which says the frames: 8x8.")
+    frames, _ = parse_clip(chosen.clip.partition("@")[0])
+    return (frames, chosen.crop, chosen.crop, 3)
+
+
+def _view_options(facts):
+    """The arguments of `clip_dataset` for the clips that the network is compared on."""
+    for option, value in (("--source-of-weights", facts.source), ("--clip", facts.clip)):
+        if value is None:
+            raise ValueError(
+                f"{option} must be given with --clips, as MODEL does not tell it. A .keras file "
+                "never does."
+            )
+    _, height, width, _ = facts.input_shape
+    if height is None or height != width:
+        raise ValueError(
+            "--crop must be given with --clips where MODEL leaves its size open. Received: an "
+            f"input of shape {facts.input_shape}."
+        )
+    return {"clip": facts.clip, "crop": height, "batch_size": 4, "source": facts.source}
+
+
+def _describe(found):
+    agreed = found["agreement"]
+    yield "size", f"{found['bytes'] / 1e6:.2f} MB"
+    yield "takes", found["takes"] + f", {tuple(found['input_shape'])}"
+    yield "a clip", f"{found['milliseconds_a_clip']:.1f} ms by {found['runtime']}"
+    if found["all_operations"]:
+        told = f"{found['accelerated_operations']} of {found['all_operations']} operations"
+        yield "fast path", told
+    agrees = (
+        f"differs by {agreed['largest_difference']:.1e} at most from the model, on "
+        f"{agreed['clips']} clips ({agreed['of']})"
+    )
+    if agreed["same_top"] is not None:
+        agrees += f"; the same class first in {agreed['same_top']:.0%}"
+    yield "agreement", agrees

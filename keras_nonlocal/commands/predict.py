@@ -1,0 +1,151 @@
+"""`keras-nonlocal predict`: what a network, exported or not, says of videos."""
+
+import dataclasses
+import json
+import os
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from keras_nonlocal import data
+from keras_nonlocal.commands import arguments, printing
+from keras_nonlocal.commands.tested_network import convention_of
+from keras_nonlocal.export.agreement import answers_of
+from keras_nonlocal.export.artefacts import load_artefact
+from keras_nonlocal.export.facts import facts_of
+from keras_nonlocal.export.loading import load_model
+from keras_nonlocal.lists.classes import read_classes
+from keras_nonlocal.preprocessing import NORMALIZATIONS
+
+_EXPORTED = (".tflite", ".onnx", ".xml")
+
+
+def add_arguments(parser):
+    """Says what can follow `predict`."""
+    parser.description = (
+        "Shows a network clips of each video, evenly spread over it, and prints the classes of the "
+        "highest mean. What was exported by this package knows how its clips are prepared."
+    )
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a SavedModel or OpenVINO folder, a .tflite, .onnx or .keras file, a name of "
+        "`keras-nonlocal weights`, or a published file",
+    )
+    parser.add_argument("videos", metavar="VIDEO", nargs="+")
+    parser.add_argument(
+        "--top", type=arguments.count, default=5, metavar="N", help="classes to name; 5"
+    )
+    parser.add_argument(
+        "--clips", type=arguments.count, default=10, metavar="N", help="of a video; 10"
+    )
+    parser.add_argument("--json", action="store_true", help="an object a line, for each video one")
+    network = parser.add_argument_group("network, where MODEL does not tell")
+    network.add_argument(
+        "--source-of-weights",
+        choices=NORMALIZATIONS,
+        metavar="SOURCE",
+        help=f"whose: {', '.join(NORMALIZATIONS)}",
+    )
+    network.add_argument("--clip", metavar="FRAMESxSTRIDE", help="of its clips: 8x8, 8x8@30")
+    network.add_argument(
+        "--crop", type=arguments.count, metavar="PIXELS", help="of a network of any size; 224"
+    )
+    network.add_argument("--classes", metavar="FILE", help="names of its classes, one a line")
+
+
+def run(chosen):
+    """Prints what a network says of each video."""
+    with printing.warnings_told():
+        facts, predict = _open(chosen)
+    facts = _complete(facts, chosen)
+    code = 0
+    for video in chosen.videos:
+        try:
+            answers = predict(_read_clips(video, facts, chosen))
+        except (OSError, ValueError, tf.errors.OpError) as fault:
+            # TensorFlow tells of a video that cannot be read among its own affairs.
+            told = re.findall(r"^\w*Error: (.+)$", str(fault), re.MULTILINE)
+            printing.complain("error", told[-1] if told else fault)
+            code = 1
+            continue
+        best = _name_best(np.mean(answers, axis=0, dtype="float64"), facts, chosen.top)
+        if chosen.json:
+            print(json.dumps({"video": video, facts.output: best}), flush=True)
+        else:
+            print(printing.printable(video))
+            for row in best:
+                name = printing.printable(row.get("class", f"class {row['index']}"))
+                print(f"  {row['value']:7.4f}  {name}", flush=True)
+    return code
+
+
+def _open(chosen):
+    """The facts of a network, as far as it tells them, and the function that runs it."""
+    if os.path.isdir(chosen.model) or chosen.model.endswith(_EXPORTED):
+        artefact = load_artefact(chosen.model)
+        if artefact.facts is None:
+            raise ValueError(
+                f"MODEL must be an export of this package, which tells how clips are prepared. "
+                f"Received: {chosen.model}, which does not."
+            )
+        return artefact.facts, artefact.predict
+    model = load_model(chosen.model, chosen.source_of_weights, chosen.clip)
+    return facts_of(model, model.input_shape[1:]), lambda clips: answers_of(model, clips)
+
+
+def _complete(facts, chosen):
+    """The facts, with what the options add."""
+    given = {"source": chosen.source_of_weights, "clip": chosen.clip}
+    facts = dataclasses.replace(facts, **{key: value for key, value in given.items() if value})
+    for option, value in (("--source-of-weights", facts.source), ("--clip", facts.clip)):
+        if value is None:
+            raise ValueError(
+                f"{option} must be given, as {chosen.model} does not tell it. A .keras file never "
+                "does."
+            )
+    if chosen.classes:
+        facts = dataclasses.replace(facts, class_names=read_classes(chosen.classes))
+    shape = facts.input_shape
+    if len(shape) != 4 or shape[1] != shape[2]:
+        raise ValueError(
+            f"MODEL must take square clips (frames, height, width, 3). Received: {chosen.model}, "
+            f"which takes {shape}."
+        )
+    if shape[1] is not None and chosen.crop not in (None, shape[1]):
+        raise ValueError(
+            f"--crop must be left out for a network of one size ({shape[1]}). Received: "
+            f"--crop {chosen.crop}."
+        )
+    return facts
+
+
+def _read_clips(video, facts, chosen):
+    """Clips of one video as the network takes them."""
+    convention = convention_of(facts.source, facts.clip)
+    dataset = data.clip_dataset(
+        data.VideoList([video], labels=[0], classes=["unknown"]),
+        data.EvenClips(facts.clip, chosen.clips, convention),
+        crop=facts.input_shape[1] or chosen.crop or 224,
+        batch_size=1,
+        source=facts.source,
+    )
+    ((clips, _),) = dataset.as_numpy_iterator()
+    return clips if chosen.clips == 1 else clips[0]
+
+
+def _name_best(values, facts, top):
+    if facts.class_names is not None and len(facts.class_names) != len(values):
+        raise ValueError(
+            f"--classes must name the {len(values)} classes of MODEL, in their order. Received: "
+            f"{len(facts.class_names)} names."
+        )
+    best = np.argsort(-values, kind="stable")[:top]
+    rows = []
+    for index in best:
+        row = {"index": int(index), "value": float(values[index])}
+        if facts.class_names is not None:
+            row = {"class": facts.class_names[index], **row}
+        rows.append(row)
+    return rows

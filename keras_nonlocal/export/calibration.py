@@ -1,0 +1,85 @@
+"""Clips that an export is calibrated by and compared on."""
+
+import numpy as np
+
+CALIBRATION_CLIPS = 100
+# Fewer leave ranges that the next clip runs out of.
+LEAST_CALIBRATION_CLIPS = 10
+
+
+def take_clips(clips, shape, dtype, least=1):
+    """Gives the first clips of what a user has, as an array.
+
+    Args:
+        clips: an array `(clips, *shape)`, or an iterable of batches, such as a
+            `tf.data.Dataset`, with or without labels; of several views a video, all are taken.
+        shape: of one clip, `None` where any size will do.
+        dtype: of the model's input.
+        least: how many there must be.
+
+    Returns:
+        Array of at most 100 clips.
+
+    Raises:
+        ValueError: if there are too few, of another shape, or with values that are no numbers.
+    """
+    if not hasattr(clips, "shape"):
+        taken = []
+        for batch in clips:
+            batch = np.asarray(batch[0] if isinstance(batch, (tuple, list)) else batch)
+            if batch.ndim == len(shape) + 2:
+                batch = batch.reshape(-1, *batch.shape[2:])
+            taken.extend(batch)
+            if len(taken) >= CALIBRATION_CLIPS:
+                break
+        if len({clip.shape for clip in taken}) > 1:
+            raise ValueError(
+                "`clips` must be of one size. Received: clips of shapes "
+                f"{sorted({clip.shape for clip in taken})}. Crop them alike."
+            )
+        clips = taken
+    clips = np.asarray(clips[:CALIBRATION_CLIPS], dtype)
+    fits = clips.ndim == len(shape) + 1 and all(
+        wanted in (None, size) for size, wanted in zip(clips.shape[1:], shape, strict=True)
+    )
+    if not fits or len(clips) == 0:
+        raise ValueError(
+            "`clips` must be at least one clip of the model's input shape, batched. Received: "
+            f"clips of shape {clips.shape} for a model of input shape {shape}. Prepare them as "
+            "for model.predict."
+        )
+    if len(clips) < least:
+        raise ValueError(
+            f"`clips` must hold at least {least} clips for quantize='int8', as their activations "
+            f"set the ranges. Received: {len(clips)}. Pass some tens of them, of different videos, "
+            "or use quantize='dynamic', which needs none."
+        )
+    if not np.isfinite(clips).all():
+        raise ValueError(
+            "`clips` must hold numbers alone. Received: NaN or infinite values. Look for the video "
+            "that they come from."
+        )
+    return clips
+
+
+def make_noise(shape, dtype, count=4):
+    """Clips of noise in the range of normalised pixels, where there are no real ones.
+
+    Args:
+        shape: of one clip, without unknown sizes.
+        dtype: of the model's input; of integers, pixels in 0..255.
+        count: how many.
+
+    Returns:
+        Array `(count, *shape)`, the same each time.
+    """
+    noise = np.random.default_rng(0).normal(size=(count, *shape))
+    return (
+        noise.astype(dtype) if "float" in dtype else np.clip(64 * noise + 128, 0, 255).astype(dtype)
+    )
+
+
+def example_shape(shape):
+    """A shape with unknown sizes filled in: some frames, and places that five halvings leave."""
+    usual = (8, 64, 64) if len(shape) == 4 else (64,) * (len(shape) - 1)
+    return tuple(n or m for n, m in zip(shape, (*usual, 3), strict=True))

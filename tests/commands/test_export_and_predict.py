@@ -1,0 +1,119 @@
+"""What `export` and `predict` print and write, and how they end."""
+
+import json
+import shutil
+
+import keras
+import pytest
+
+import keras_nonlocal as knl
+from keras_nonlocal.export.artefacts import load_artefact
+from tests.made_videos import moving_bars, write
+from tests.subjects import fill
+
+from .conftest import run
+
+NAMES = knl.checkpoints.zoo.CHECKPOINTS["camera_motion"].class_names
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two videos, a small network in a file of Keras, and the names of its classes."""
+    root = tmp_path_factory.mktemp("made")
+    for number in range(2):
+        path = root / "videos" / ("a", "b")[number] / f"{number}.mp4"
+        path.parent.mkdir(parents=True)
+        write(path, moving_bars(20 + number, 48, 64))
+    layers = [keras.layers.GlobalAveragePooling3D(), keras.layers.Dense(2, "softmax")]
+    fill(keras.Sequential([keras.Input((4, 32, 32, 3)), *layers])).save(root / "a.keras")
+    (root / "names.txt").write_text("still\nmoving\n")
+    return root
+
+
+@pytest.fixture
+def work(folder, made):
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+    return folder
+
+
+TOLD = ("--source-of-weights", "gluoncv", "--clip", "4x2")
+
+
+def test_an_exported_file_predicts_as_its_network(work, capsys):
+    words = ("a.keras", "--to", "a.tflite", *TOLD, "--classes", "names.txt", "--clips", "videos")
+    code, out, _ = run(capsys, "export", *words)
+    assert code == 0
+    assert out.startswith("Wrote a.tflite, and a report, a.tflite.report.json\n")
+    assert "on 2 clips (the clips given)" in out
+    facts = load_artefact("a.tflite").facts
+    assert (facts.source, facts.clip, facts.class_names) == ("gluoncv", "4x2", ("still", "moving"))
+    videos = ("videos/a/0.mp4", "videos/b/1.mp4", "--clips", "2", "--json")
+    expected = run(capsys, "predict", "a.keras", *videos, *TOLD, "--classes", "names.txt")
+    found = run(capsys, "predict", "a.tflite", *videos)
+    assert (expected[0], found[0]) == (0, 0)
+    for line, other in zip(found[1].splitlines(), expected[1].splitlines(), strict=True):
+        line, other = json.loads(line), json.loads(other)
+        assert line["video"] == other["video"]
+        for row, same in zip(line["probabilities"], other["probabilities"], strict=True):
+            assert row["class"] == same["class"]
+            assert row["value"] == pytest.approx(same["value"], abs=1e-5)
+
+
+def test_the_printed_python_does_the_same(work, capsys):
+    words = ("a.keras", "--to", "a.tflite", *TOLD, "--classes", "names.txt", "--clips", "videos")
+    code, out, _ = run(capsys, "export", *words)
+    assert code == 0
+    written = (work / "a.tflite").read_bytes()
+    (work / "a.tflite").unlink()
+    exec(out.partition("\nThe same in Python:\n\n")[2], {})
+    assert (work / "a.tflite").read_bytes() == written
+
+
+def test_versions_follow_each_other(work, capsys):
+    for number in ("1", "2"):
+        code, out, _ = run(capsys, "export", "a.keras", "--to", "served", "--next-version")
+        assert (code, (work / "served" / number / "saved_model.pb").exists()) == (0, True)
+    assert f"Wrote served/{number}" in out
+
+
+def test_a_network_is_named_and_its_classes_printed(work, capsys):
+    code, out, _ = run(capsys, "predict", "camera_motion", "videos/a/0.mp4", "--clips", "1")
+    video, *rows = out.splitlines()
+    assert (code, video, len(rows)) == (0, "videos/a/0.mp4", 5)
+    values = [float(row.split()[0]) for row in rows]
+    assert values == sorted(values, reverse=True)
+    assert {row.split()[1] for row in rows} <= set(NAMES)
+
+
+def test_a_video_that_cannot_be_read_does_not_stop_the_others(work, capsys):
+    (work / "broken.mp4").write_bytes(b"nothing")
+    words = ("broken.mp4", "videos/a/0.mp4", "--clips", "1", "--top", "1")
+    code, out, noise = run(capsys, "predict", "camera_motion", *words)
+    assert code == 1
+    assert out.splitlines()[0] == "videos/a/0.mp4"
+    (line,) = [line for line in noise.splitlines() if line.startswith("keras-nonlocal")]
+    assert line.startswith("keras-nonlocal: error: ") and "broken.mp4" in line
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (("predict", "a.keras", "v.mp4"), "--source-of-weights must be given, as a.keras"),
+        (("predict", "a.keras", "v.mp4", *TOLD[:2]), "--clip must be given, as a.keras"),
+        (("predict", "nothing", "v.mp4"), "`model` must be a name that"),
+        (("predict", "nothing.tflite", "v.mp4"), "`path` must be an exported network"),
+        (("predict", "a.keras", "v.mp4", *TOLD, "--crop", "64"), "--crop must be left out"),
+        (("export", "a.keras", "--to", "a.onnx", "--format", "tflite"), "`path` must end in"),
+        (("export", "a.keras", "--to", "a.keras"), "`path` must be that of a folder"),
+        (("export", "a.keras", "--to", "x", "--clips", "videos"), "--source-of-weights must be"),
+        (("export", "a.keras", "--to", "x", "--crop", "64"), "--clip must be given with --crop"),
+        (("export", "a.keras", "--to", "videos"), "`path` must not exist yet"),
+        (("export", "names.weights.h5", "--to", "x"), "`model` must be a name"),
+    ],
+)
+def test_errors_are_one_line_and_nothing_is_written(words, message, work, capsys):
+    before = sorted(work.rglob("*"))
+    code, out, noise = run(capsys, *words)
+    assert (code, out) == (1, "")
+    assert message in noise and len(noise.splitlines()) == 1
+    assert sorted(work.rglob("*")) == before
