@@ -130,8 +130,15 @@ def serve(name, dtype, batch, pipe):
         pipe.send(time.perf_counter() - start)
 
 
-def measure(names, dtype, batch, rounds):
-    """Gives `{step: {name: [seconds a clip, round by round]}}`."""
+def measure(names, dtype, batch, rounds, serve=serve, steps=("predict", "train")):
+    """Gives `{step: {name: [seconds a clip, round by round]}}`.
+
+    Args:
+        names: of the contenders.
+        dtype, batch, rounds: see the command line.
+        serve: what runs in each contender's process.
+        steps: what is timed.
+    """
     context = multiprocessing.get_context("spawn")
     workers = {}
     for name in names:
@@ -141,7 +148,7 @@ def measure(names, dtype, batch, rounds):
         other.close()
         pipe.recv()
         workers[name] = (pipe, process)
-    seconds = {step: {name: [] for name in names} for step in ("predict", "train")}
+    seconds = {step: {name: [] for name in names} for step in steps}
     for step, rows in seconds.items():
         for turn in range(2 + rounds):
             for name in names:

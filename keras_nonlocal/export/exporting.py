@@ -104,6 +104,7 @@ def export(
 
         model = load_model(str(model), source, clip, input_shape)
     check_graph(model)
+    _check_without_training(model)
     shape = resolve_input_shape(model, input_shape)
     facts = facts_of(model, shape, class_names, source, clip)
     if format == "tflite" and None in shape:
@@ -187,6 +188,20 @@ def _check_choices(path, format, quantize):
             f"`path` must {wanted} for format={format!r}. Received: path={str(path)!r}. Rename "
             "it, or choose another format."
         )
+
+
+def _check_without_training(model):
+    """Refuses layers that act as in training, whose answers depend on chance or on the batch."""
+    for layer in model.layers:
+        nodes = getattr(layer, "_inbound_nodes", ())
+        if any(node.arguments.kwargs.get("training") for node in nodes):
+            raise ValueError(
+                "`model` must hold no layer that was called with training=True, as in training it "
+                f"stays then. Received: '{layer.name}' ({type(layer).__name__}) in "
+                f"'{model.name}'. Build the model without it, or without the argument."
+            )
+        if isinstance(layer, keras.Model):
+            _check_without_training(layer)
 
 
 def _count_compared(numbers):

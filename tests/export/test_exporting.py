@@ -285,3 +285,15 @@ def test_a_model_that_remembers_nothing_is_exported_with_its_own_input(build, tm
     path = export(keras.saving.load_model(tmp_path / "model.keras"), tmp_path / "x")
     assert artefacts.load_artefact(path).facts.source is None
     assert read_report(path)["takes"] == "what the model takes"
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["", "nested"])
+def test_a_layer_called_in_training_mode_is_refused(nested, tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Dropout(0.5, name="always")(inputs, training=True)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    if nested:
+        model = keras.Sequential([keras.Input((8, 8, 3)), model, keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match=r"called with training=True.*'always' \(Dropout\)"):
+        export(model, tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
