@@ -66,7 +66,7 @@ def load_openvino(path):
     Raises:
         FileNotFoundError: if there is no such file.
         ImportError: if OpenVINO is not installed.
-        ValueError: if it is not of one input and one output.
+        ValueError: if it is no model of OpenVINO, or not of one input and one output.
     """
     openvino = _import_openvino()
     path = pathlib.Path(path)
@@ -75,7 +75,13 @@ def load_openvino(path):
         raise FileNotFoundError(
             f"`path` must be an OpenVINO folder or its .xml file. Received: {str(path)!r}."
         )
-    model = openvino.Core().read_model(file)
+    try:
+        model = openvino.Core().read_model(file)
+    except RuntimeError as error:
+        raise ValueError(
+            f"`path` must lead to a model of OpenVINO. Received: {str(path)!r}, of which OpenVINO "
+            f"says: {error}"
+        ) from error
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(
             "`path` must lead to an OpenVINO model of one input and one output. Received: "

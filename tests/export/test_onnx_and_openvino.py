@@ -107,5 +107,29 @@ def test_a_file_that_is_none_is_refused(format, tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"nothing of the kind")
     (tmp_path / "x.xml").write_bytes(b"nothing of the kind")
     name = {"onnx": "x.onnx", "openvino": "x.xml"}[format]
-    with pytest.raises((ValueError, RuntimeError)):
+    with pytest.raises(ValueError, match=r"`path` must .*says: "):
         load_artefact(tmp_path / name)
+
+
+@formats
+def test_pixels_and_sizes_left_open_answer(format, randomise, tmp_path):
+    inputs = keras.Input((None, None, 3), dtype="uint8")
+    x = keras.layers.Conv2D(4, 3, name="conv")(keras.layers.Rescaling(1 / 255)(inputs))
+    model = randomise(keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x)))
+    predict = load_artefact(export(model, tmp_path / PATHS[format], format=format)).predict
+    for sizes in ((20, 30), (9, 11)):
+        images = np.random.default_rng(0).integers(0, 256, (2, *sizes, 3), "uint8")
+        difference = np.abs(predict(images) - answers(model, images)).max()
+        assert difference <= 1e-4 * np.abs(answers(model, images)).max()
+
+
+def test_a_file_of_others_knows_no_facts(tiny, tmp_path):
+    import onnx
+
+    path = export(tiny, tmp_path / "x.onnx", format="onnx")
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.save(model, path)
+    folder = export(tiny, tmp_path / "x", format="openvino")
+    (folder / "facts.json").unlink()
+    assert load_artefact(path).facts is load_artefact(folder / "model.xml").facts is None
