@@ -9,7 +9,6 @@ an input that is there already; no bias, ReLU, pooling, padding, non-local produ
 """
 
 import argparse
-import importlib.util
 import pathlib
 import shutil
 import statistics
@@ -169,11 +168,7 @@ def main():
     parser.add_argument("--batch", type=int, default=2, help="clips a prediction")
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     arguments = parser.parse_args()
-    names = arguments.only
-    missing = [p for p in ("torch", "pytorchvideo") if importlib.util.find_spec(p) is None]
-    if missing:
-        print(f"Without PyTorch: not installed: {', '.join(missing)}")
-        names = [name for name in names if not name.startswith("PyTorch")]
+    names = networks.leave_out_missing(arguments.only)
     print(describe_machine(*PACKAGES))
     print(f"NL-I3D R50, clips of {networks.CLIP}, batch {arguments.batch}")
     seconds = networks.measure(

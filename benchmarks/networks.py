@@ -120,6 +120,15 @@ CONTENDERS = {
 }
 
 
+def leave_out_missing(names):
+    """The contenders whose packages are installed; says which are not."""
+    missing = [p for p in ("torch", "pytorchvideo") if importlib.util.find_spec(p) is None]
+    if missing:
+        print(f"Without PyTorch: not installed: {', '.join(missing)}")
+        names = [name for name in names if not name.startswith("PyTorch")]
+    return names
+
+
 def serve(name, dtype, batch, pipe):
     """Runs in the contender's process: times the step it is asked for, until told to stop."""
     steps = dict(zip(("predict", "train"), CONTENDERS[name](dtype, batch), strict=True))
@@ -185,11 +194,7 @@ def main():
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--json", type=pathlib.Path, help="also write the seconds there")
     arguments = parser.parse_args()
-    names = arguments.only
-    missing = [p for p in ("torch", "pytorchvideo") if importlib.util.find_spec(p) is None]
-    if missing:
-        print(f"Without PyTorch: not installed: {', '.join(missing)}")
-        names = [name for name in names if not name.startswith("PyTorch")]
+    names = leave_out_missing(arguments.only)
     print(describe_machine("keras", "tensorflow", "jax", "torch", "pytorchvideo", "numpy"))
     print(f"NL-I3D R50, clips of {CLIP}, batch {arguments.batch}")
     everything = {}

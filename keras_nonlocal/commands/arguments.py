@@ -1,6 +1,8 @@
-"""Kinds of arguments that several commands take, for `add_argument(type=...)`."""
+"""Arguments that several commands take, and kinds of them for `add_argument(type=...)`."""
 
 import argparse
+
+from keras_nonlocal.preprocessing import NORMALIZATIONS
 
 
 def count(text):
@@ -20,3 +22,16 @@ def seed(text):
 def pixels(text):
     """Reads a positive number of pixels, or `"any"`, which gives `None`."""
     return None if text == "any" else count(text)
+
+
+def add_network_arguments(group):
+    """Adds what a network's name or file may not tell: whose pixels it takes, and which clips."""
+    group.add_argument(
+        "--clip", metavar="FRAMESxSTRIDE", help="of its clips, if MODEL does not tell: 8x8, 8x8@30"
+    )
+    group.add_argument(
+        "--source-of-weights",
+        choices=NORMALIZATIONS,
+        metavar="SOURCE",
+        help=f"whose, if MODEL does not tell: {', '.join(NORMALIZATIONS)}",
+    )

@@ -11,7 +11,6 @@ from keras_nonlocal.commands import arguments, reporting, sources
 from keras_nonlocal.commands.progress import progress_bar
 from keras_nonlocal.commands.tested_network import load_network, name_classes
 from keras_nonlocal.models import calls
-from keras_nonlocal.preprocessing import NORMALIZATIONS
 
 
 def add_arguments(parser):
@@ -28,15 +27,7 @@ def add_arguments(parser):
     )
     sources.add_source_arguments(parser)
     network = parser.add_argument_group("network")
-    network.add_argument(
-        "--clip", metavar="FRAMESxSTRIDE", help="of its clips, if MODEL does not tell: 8x8, 8x8@30"
-    )
-    network.add_argument(
-        "--source-of-weights",
-        choices=NORMALIZATIONS,
-        metavar="SOURCE",
-        help=f"whose, if MODEL does not tell: {', '.join(NORMALIZATIONS)}",
-    )
+    arguments.add_network_arguments(network)
     network.add_argument(
         "--activation", choices=("softmax", "sigmoid"), help="of a network that gives logits"
     )

@@ -11,7 +11,6 @@ from keras_nonlocal.export.versions import next_version
 from keras_nonlocal.lists.classes import read_classes
 from keras_nonlocal.models import calls
 from keras_nonlocal.models.architecture import parse_clip
-from keras_nonlocal.preprocessing import NORMALIZATIONS
 
 
 def add_arguments(parser):
@@ -48,15 +47,7 @@ def add_arguments(parser):
         help="videos to compare on, and to calibrate int8 by: a folder, a list, or annotations",
     )
     network = parser.add_argument_group("network")
-    network.add_argument(
-        "--source-of-weights",
-        choices=NORMALIZATIONS,
-        metavar="SOURCE",
-        help=f"whose, if MODEL does not tell: {', '.join(NORMALIZATIONS)}",
-    )
-    network.add_argument(
-        "--clip", metavar="FRAMESxSTRIDE", help="of its clips, if MODEL does not tell, such as 8x8"
-    )
+    arguments.add_network_arguments(network)
     network.add_argument("--classes", metavar="FILE", help="names of its classes, one a line")
     network.add_argument(
         "--crop",

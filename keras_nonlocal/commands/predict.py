@@ -16,7 +16,6 @@ from keras_nonlocal.export.artefacts import load_artefact
 from keras_nonlocal.export.facts import facts_of
 from keras_nonlocal.export.loading import load_model
 from keras_nonlocal.lists.classes import read_classes
-from keras_nonlocal.preprocessing import NORMALIZATIONS
 
 _EXPORTED = (".tflite", ".onnx", ".xml")
 
@@ -41,14 +40,8 @@ def add_arguments(parser):
         "--clips", type=arguments.count, default=10, metavar="N", help="of a video; 10"
     )
     parser.add_argument("--json", action="store_true", help="an object a line, for each video one")
-    network = parser.add_argument_group("network, where MODEL does not tell")
-    network.add_argument(
-        "--source-of-weights",
-        choices=NORMALIZATIONS,
-        metavar="SOURCE",
-        help=f"whose: {', '.join(NORMALIZATIONS)}",
-    )
-    network.add_argument("--clip", metavar="FRAMESxSTRIDE", help="of its clips: 8x8, 8x8@30")
+    network = parser.add_argument_group("network")
+    arguments.add_network_arguments(network)
     network.add_argument(
         "--crop", type=arguments.count, metavar="PIXELS", help="of a network of any size; 224"
     )
