@@ -14,6 +14,7 @@ from keras_nonlocal.export.facts import facts_of
 from keras_nonlocal.export.fold import check_graph, fold, resolve_input_shape
 from keras_nonlocal.export.tflite import QUANTIZATIONS, write_tflite
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORMATS = ("saved_model", "tflite", "onnx", "openvino")
 # By these ends of names the file is told what it is again.
 _SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx"}
@@ -210,13 +211,20 @@ def _count_compared(numbers):
 
 @contextlib.contextmanager
 def _full_disk_told(path):
+    """Says of a disk that is full, in whosever words, that it is, and what stays."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    except Exception as error:
+        # TensorFlow and OpenVINO raise errors of their own, which quote the system's.
+        texts = {os.strerror(number): number for number in _FULL} | {"iostream error": errno.ENOSPC}
+        number = getattr(error, "errno", None)
+        if number not in _FULL:
+            number = next((texts[text] for text in texts if text in str(error)), None)
+        if number is None:
             raise
         raise OSError(
-            error.errno,
-            f"'{path}' cannot be written: {os.strerror(error.errno)}. Nothing of it stays, and "
-            "what stood there before does. Make room, or export elsewhere.",
+            number,
+            f"'{path}' cannot be written: {os.strerror(number)}. Nothing of it stays, and what "
+            "stood there before does. Make room, there and where temporary files lie, or export "
+            "elsewhere.",
         ) from error

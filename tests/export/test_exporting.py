@@ -268,6 +268,35 @@ def test_a_full_disk_leaves_what_stood_there(tiny, tmp_path, monkeypatch):
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
 
 
+FILLED = """
+import json, resource, signal
+import keras_nonlocal as knl
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+model, said = knl.NLI3D(weights="camera_motion"), {}
+for format, path in {paths}.items():
+    try:
+        knl.export(model, path, format=format)
+    except OSError as error:
+        said[format] = str(error)
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_told_whoever_finds_it(tmp_path):
+    paths = {"saved_model": "x", "tflite": "x.tflite", "onnx": "x.onnx", "openvino": "y"}
+    code = FILLED.replace("{paths}", repr(paths))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said.keys() == paths.keys()
+    for format, path in paths.items():
+        assert f"'{path}' cannot be written: " in said[format]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_the_model_remembers_travels(clips, tmp_path):
     model = keras_nonlocal.NLI3D(depth=(1, 1, 1, 1), width=8, input_shape=(4, 64, 64, 3))
     facts = artefacts.load_artefact(export(model, tmp_path / "x")).facts
