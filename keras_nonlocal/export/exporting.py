@@ -13,6 +13,7 @@ from keras_nonlocal.export.destination import check_destination, written_beside
 from keras_nonlocal.export.facts import facts_of
 from keras_nonlocal.export.fold import check_graph, fold, resolve_input_shape
 from keras_nonlocal.export.tflite import QUANTIZATIONS, write_tflite
+from keras_nonlocal.preprocessing import preprocess_input
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORMATS = ("saved_model", "tflite", "onnx", "openvino")
@@ -138,6 +139,8 @@ def export(
             model.name,
             path,
         )
+        if format == "saved_model" and facts.source is not None:
+            _compare_pixels(model, written, facts, agreed.tolerance, path)
         made = report.make_report(artefact, written, agreed, compared[0], quantize)
         report.write_report(written, made)
         # What runs it may hold its files open.
@@ -163,6 +166,17 @@ def _write(model, path, facts, format, quantize, clips, input_shape, top):
         from keras_nonlocal.export.openvino_file import write_openvino
 
         write_openvino(network, path, facts)
+
+
+def _compare_pixels(model, written, facts, tolerance, path):
+    """Holds what clients get for pixels to the model's answer to the same, prepared in Python."""
+    from keras_nonlocal.export.saved_model import serve_pixels
+
+    shape = calibration.example_shape(facts.input_shape)
+    pixels = calibration.make_noise(shape, "uint8", count=1)
+    expected = agreement.answers_of(model, preprocess_input(pixels, facts.source))
+    found = serve_pixels(written, pixels)
+    agreement.compare(found, expected, tolerance, "noise", model.name, path)
 
 
 def _check_choices(path, format, quantize):

@@ -28,6 +28,7 @@ def write_onnx(network, path, facts):
         ValueError: if the network needs an operation that ONNX lacks.
     """
     onnx, _ = _import("onnx"), _import("tf2onnx")
+    # Keras refuses what was never called, as a copy has not been.
     network(keras.Input(batch_shape=network.input_shape, dtype=network.inputs[0].dtype))
     with warnings.catch_warnings():
         # tf2onnx and what it stands on use names that NumPy and TensorFlow have given up.
@@ -35,7 +36,7 @@ def write_onnx(network, path, facts):
         warnings.simplefilter("ignore", FutureWarning)
         try:
             network.export(str(path), format="onnx", verbose=False)
-        except (NotImplementedError, RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError) as error:
             raise ValueError(
                 "`model` must consist of operations that ONNX has. Received: "
                 f"'{network.name}', on which the converter says: {error}"

@@ -1,8 +1,10 @@
 """An OpenVINO folder, written by Keras' exporter and run by OpenVINO."""
 
 import collections
+import contextlib
 import os
 import pathlib
+import sys
 import tempfile
 
 import numpy as np
@@ -110,10 +112,29 @@ def load_openvino(path):
 
 def _import_openvino():
     try:
-        import openvino
+        with _without_telemetry():
+            import openvino
     except ImportError as error:
         raise ImportError(
             "OpenVINO's format needs the package openvino, which is not installed. Install it: "
             'pip install "keras_nonlocal[openvino]".'
         ) from error
     return openvino
+
+
+@contextlib.contextmanager
+def _without_telemetry():
+    """Has OpenVINO take its own stand-in for openvino_telemetry.
+
+    That reports each import and conversion to its makers, unless a file in the user's home says
+    that it may not. Nobody who exports a network here was asked.
+    """
+    name = "openvino_telemetry"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None
+    try:
+        yield
+    finally:
+        del sys.modules[name]

@@ -99,6 +99,25 @@ def load_saved_model(path):
     return Artefact("saved_model", f"tensorflow {tf.__version__}", facts, predict)
 
 
+def serve_pixels(path, pixels):
+    """Gives what `serving_default` of a SavedModel of ours answers, the whole vector.
+
+    Args:
+        path: a SavedModel folder.
+        pixels: uint8 array `(batch, frames, height, width, 3)`.
+
+    Returns:
+        Array.
+    """
+    import tensorflow as tf
+
+    # Held by name, for a signature alone does not keep the variables alive.
+    loaded = tf.saved_model.load(str(path))
+    answers = loaded.signatures["serving_default"](clips=tf.constant(pixels))
+    (whole,) = [value for name, value in answers.items() if not name.startswith("top_")]
+    return whole.numpy()
+
+
 def _make_module(network):
     import tensorflow as tf
 

@@ -153,6 +153,15 @@ def test_an_export_that_answers_otherwise_is_not_written(wrong, tiny, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_pixels_that_are_answered_otherwise_are_not_written(build, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        exporting, "preprocess_input", lambda pixels, source: np.float32(pixels) / 255
+    )
+    with pytest.raises(RuntimeError, match="must answer as the model does"):
+        export(build("C2D"), tmp_path / "served")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_wider_tolerance_lets_a_difference_through(tiny, tmp_path, monkeypatch):
     distort(monkeypatch, 1.001)
     assert export(tiny, tmp_path / "served", tolerance=0.01).is_dir()

@@ -1,6 +1,7 @@
 """ONNX and OpenVINO answer as the model does, and tell what travels with them."""
 
 import json
+import subprocess
 import sys
 
 import keras
@@ -133,3 +134,20 @@ def test_a_file_of_others_knows_no_facts(tiny, tmp_path):
     folder = export(tiny, tmp_path / "x", format="openvino")
     (folder / "facts.json").unlink()
     assert load_artefact(path).facts is load_artefact(folder / "model.xml").facts is None
+
+
+QUIET = """
+import keras, sys
+import keras_nonlocal as knl
+inputs = keras.Input((8, 8, 3))
+outputs = keras.layers.GlobalAveragePooling2D()(inputs)
+knl.export(keras.Model(inputs, outputs), "x", format="openvino")
+print([name for name in sys.modules if name.startswith("openvino_telemetry")])
+"""
+
+
+def test_an_export_is_reported_to_nobody(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", QUIET], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
