@@ -69,6 +69,26 @@ def test_the_printed_python_does_the_same(work, capsys):
     assert (work / "a.tflite").read_bytes() == written
 
 
+@pytest.mark.parametrize(
+    "source, convention", [("mmaction2", "mmaction2"), ("gluoncv", "video-nonlocal-net")]
+)
+def test_clips_are_spread_and_normalised_as_the_source_does(source, convention, work, capsys):
+    words = ("videos/a/0.mp4", *TOLD[:1], source, *TOLD[2:], "--clips", "3", "--json")
+    code, out, _ = run(capsys, "predict", "a.keras", *words)
+    views = knl.data.clip_dataset(
+        knl.data.VideoList(["videos/a/0.mp4"], labels=[0], classes=["unknown"]),
+        knl.data.EvenClips("4x2", 3, convention),
+        crop=32,
+        source=source,
+    )
+    model = keras.saving.load_model("a.keras")
+    ((clips, _),) = views
+    expected = model.predict(clips[0], verbose=0).mean(0)
+    rows = {row["index"]: row["value"] for row in json.loads(out)["probabilities"]}
+    assert code == 0
+    assert [rows[0], rows[1]] == pytest.approx(expected.tolist(), abs=1e-6)
+
+
 def test_versions_follow_each_other(work, capsys):
     for number in ("1", "2"):
         code, out, _ = run(capsys, "export", "a.keras", "--to", "served", "--next-version")

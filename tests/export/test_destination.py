@@ -1,5 +1,7 @@
 """What stands at the final name is whole, whatever happens on the way."""
 
+import os
+
 import pytest
 
 from keras_nonlocal.export.destination import check_destination, written_beside
@@ -48,3 +50,19 @@ def test_a_taken_path_is_refused_unless_told(tmp_path):
         check_destination(tmp_path, overwrite=False)
     check_destination(tmp_path, overwrite=True)
     check_destination(tmp_path / "free", overwrite=False)
+
+
+def test_a_report_never_stands_beside_a_file_that_it_does_not_tell_of(tmp_path, monkeypatch):
+    replace, seen = os.replace, []
+
+    def note(source, target):
+        seen.append((target.name, (tmp_path / "x.json").exists()))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", note)
+    for text in ("old", "new"):
+        with written_beside(tmp_path / "x") as written:
+            written.write_text(text)
+            written.with_name("x.json").write_text(f"of the {text} one")
+    assert seen == [("x", False), ("x.json", False)] * 2
+    assert (tmp_path / "x.json").read_text() == "of the new one"

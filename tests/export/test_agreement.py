@@ -1,0 +1,24 @@
+"""What a comparison of answers says."""
+
+import numpy as np
+import pytest
+
+from keras_nonlocal.export.agreement import compare
+
+EXPECTED = np.array([[0.5, 0.4, 0.1], [0.2, 0.3, 0.5], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1]])
+
+
+def test_differences_and_first_classes_are_counted():
+    found = EXPECTED.copy()
+    found[0] = [0.42, 0.48, 0.1]  # Another class first.
+    found[1] = [0.3, 0.2, 0.5]  # The same first, others changed.
+    agreed = compare(found, EXPECTED, 0.2, "noise", "net", "x")
+    assert agreed.clips == 4
+    assert agreed.largest_difference == pytest.approx(0.1)
+    assert agreed.relative_difference == pytest.approx(0.1 / 0.8)
+    assert agreed.same_top == 0.75
+
+
+def test_answers_of_another_shape_are_refused():
+    with pytest.raises(RuntimeError, match=r"answers of shape \(4, 2\) in place of \(4, 3\)"):
+        compare(EXPECTED[:, :2], EXPECTED, 1.0, "noise", "net", "x")

@@ -1,0 +1,42 @@
+"""Clips out of what a user has."""
+
+import numpy as np
+import pytest
+
+from keras_nonlocal.export.calibration import example_shape, make_noise, take_clips
+
+SHAPE = (2, 4, 4, 3)
+CLIPS = np.random.default_rng(0).normal(size=(150, *SHAPE)).astype("float32")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        CLIPS,
+        [CLIPS[:60], CLIPS[60:]],
+        [(CLIPS[:60], 0), (CLIPS[60:], 1)],
+        [CLIPS.reshape(50, 3, *SHAPE)],
+    ],
+    ids=["array", "batches", "labelled", "views"],
+)
+def test_the_first_hundred_are_taken(given):
+    np.testing.assert_array_equal(take_clips(given, SHAPE, "float32"), CLIPS[:100])
+
+
+def test_batches_are_read_no_further_than_needed():
+    def batches():
+        yield CLIPS
+        raise AssertionError("read on")
+
+    assert len(take_clips(batches(), SHAPE, "float32")) == 100
+
+
+def test_clips_of_several_sizes_are_refused():
+    with pytest.raises(ValueError, match="`clips` must be of one size"):
+        take_clips([CLIPS[:2], CLIPS[:2, :, :3]], (2, None, 4, 3), "float32")
+
+
+def test_noise_is_pixels_for_integers():
+    noise = make_noise(example_shape((None, None, None, 3)), "uint8")
+    assert noise.shape == (4, 8, 64, 64, 3) and noise.dtype == np.uint8
+    assert noise.std() > 30
