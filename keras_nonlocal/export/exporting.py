@@ -11,7 +11,8 @@ from keras_nonlocal.export import agreement, calibration, report
 from keras_nonlocal.export.artefacts import load_artefact
 from keras_nonlocal.export.destination import check_destination, written_beside
 from keras_nonlocal.export.facts import facts_of
-from keras_nonlocal.export.fold import check_graph, fold, resolve_input_shape
+from keras_nonlocal.export.fold import fold
+from keras_nonlocal.export.graph import check_graph, resolve_input_shape
 from keras_nonlocal.export.tflite import QUANTIZATIONS, write_tflite
 from keras_nonlocal.preprocessing import preprocess_input
 

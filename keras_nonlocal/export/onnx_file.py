@@ -11,9 +11,12 @@ import numpy as np
 from keras_nonlocal.export.artefacts import Artefact
 from keras_nonlocal.export.facts import Facts
 
+# Of 2021, read by every ONNX Runtime since 1.10; what later ones add stands in no network here.
+_OPSET = 15
+
 
 def write_onnx(network, path, facts):
-    """Writes a network as an ONNX file, for any number of clips at a time.
+    """Writes a network as an ONNX file of opset 15, for any number of clips at a time.
 
     Its metadata hold the facts, and the names of the classes as `names`, the key by which others
     look for them.
@@ -35,7 +38,7 @@ def write_onnx(network, path, facts):
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
         try:
-            network.export(str(path), format="onnx", verbose=False)
+            network.export(str(path), format="onnx", verbose=False, opset_version=_OPSET)
         except (RuntimeError, ValueError) as error:
             raise ValueError(
                 "`model` must consist of operations that ONNX has. Received: "
@@ -47,8 +50,9 @@ def write_onnx(network, path, facts):
             f"`model` must have one input and an output in ONNX. Received: '{network.name}' with "
             f"{len(model.graph.input)} inputs and {len(model.graph.output)} outputs."
         )
-    _rename(model.graph, model.graph.input[0], "clips")
-    _rename(model.graph, model.graph.output[0], facts.output)
+    for value, name in ((model.graph.input[0], "clips"), (model.graph.output[0], facts.output)):
+        _rename(model.graph, value.name, name)
+        value.name = name
     metadata = {"facts": facts.to_json()}
     if facts.class_names is not None:
         metadata["names"] = json.dumps(facts.class_names)
@@ -112,14 +116,17 @@ def _count_operations(path):
     return dict(collections.Counter(node.op_type for node in nodes).most_common())
 
 
-def _rename(graph, value, name):
-    """Gives an input or output of a graph another name."""
+def _rename(graph, old, new):
+    """Gives a tensor another name wherever it is read and written."""
     for node in graph.node:
         for names in (node.input, node.output):
-            for i, old in enumerate(names):
-                if old == value.name:
-                    names[i] = name
-    value.name = name
+            for i, name in enumerate(names):
+                if name == old:
+                    names[i] = new
+        for attribute in node.attribute:
+            # Bodies of loops and branches read the tensors around them by name.
+            for body in [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]:
+                _rename(body, old, new)
 
 
 def _import(name):

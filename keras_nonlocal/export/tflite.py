@@ -5,6 +5,7 @@ import re
 import tempfile
 
 from keras_nonlocal.export.fold import fold
+from keras_nonlocal.export.graph import is_non_local
 from keras_nonlocal.export.saved_model import save_network
 from keras_nonlocal.export.tflite_metadata import add_metadata
 
@@ -123,7 +124,7 @@ def _find_kept_in_float(content, network):
     """
     from tensorflow.lite.python import schema_py_generated as schema
 
-    inside = [re.escape(layer.name) for layer in network.layers if _is_non_local(layer)]
+    inside = [re.escape(layer.name) for layer in network.layers if is_non_local(layer)]
     # Scopes get numbers; those of the sub-layers hold convolutions.
     mean = re.compile(rf"(?:^|/)(?:{'|'.join(inside)})(?:_\d+)?/(?!(?:theta|phi|g|out)(?:_\d+)?/)")
     codes = {code: name for name, code in vars(schema.BuiltinOperator).items()}
@@ -148,8 +149,3 @@ def _find_kept_in_float(content, network):
     for _, names in operations[products[-1] + 1 :] if products else []:
         kept += names
     return kept
-
-
-def _is_non_local(layer):
-    # By name, as this room is handed models and imports no layers of ours.
-    return any(base.__name__ == "NonLocal" for base in type(layer).__mro__)

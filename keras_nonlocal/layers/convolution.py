@@ -6,6 +6,8 @@ from keras import ops
 from keras_nonlocal.layers.acceleration import xla_pays_off
 from keras_nonlocal.layers.gradients import convolve_over_time
 
+_FUSED = (keras.activations.relu, keras.activations.relu6)
+
 
 @keras.saving.register_keras_serializable(package="keras_nonlocal")
 class Conv3D(keras.layers.Conv3D):
@@ -85,9 +87,9 @@ class Conv3D(keras.layers.Conv3D):
                 x = ops.pad(x, [(0, 0), *halves, (0, 0)])
             padding = "valid"
         outputs = self._convolve(x, padding, training)
-        if self.use_bias:
-            outputs = ops.add(outputs, self.bias)
-        return outputs if self.activation is None else self.activation(outputs)
+        if self.activation in (None, *_FUSED):
+            return outputs
+        return self.activation(outputs)
 
     def _convolve(self, x, padding, training):
         _, frames, height, width, channels = ops.shape(x)
@@ -102,13 +104,22 @@ class Conv3D(keras.layers.Conv3D):
                 strides = (self.strides[0], 1)
                 places = ops.conv(places, kernel, strides, padding, "channels_last")
             frames = ops.shape(places)[1]
+            places = self._finish(places)
             return ops.reshape(places, (-1, frames, height, width, self.filters))
         if over_time == 1 and self.strides[0] == 1:
             images = ops.reshape(x, (-1, height, width, channels))
             kernel = ops.reshape(kernel, (*over_space, channels, self.filters))
-            images = ops.conv(images, kernel, self.strides[1:], padding, "channels_last")
+            images = self._finish(
+                ops.conv(images, kernel, self.strides[1:], padding, "channels_last")
+            )
             return ops.reshape(images, (-1, frames, *ops.shape(images)[1:]))
-        return ops.conv(x, kernel, self.strides, padding, "channels_last")
+        return self._finish(ops.conv(x, kernel, self.strides, padding, "channels_last"))
+
+    def _finish(self, outputs):
+        """Does at once what kernels can do while they write: before any other axes are made."""
+        if self.use_bias:
+            outputs = ops.add(outputs, self.bias)
+        return self.activation(outputs) if self.activation in _FUSED else outputs
 
     def compute_output_shape(self, input_shape):
         sizes = [

@@ -102,6 +102,16 @@ def shared_conv(conv, x):
     return keras.layers.Add()([LAST(name="norm")(one), other])
 
 
+class Doubled(keras.layers.Conv2D):
+    def call(self, inputs):
+        return super().call(inputs) ** 2
+
+
+class Halving(keras.layers.BatchNormalization):
+    def call(self, inputs, training=None):
+        return super().call(inputs / 2, training=training)
+
+
 @pytest.mark.parametrize(
     "add_norm, conv",
     [
@@ -110,7 +120,8 @@ def shared_conv(conv, x):
         (shared_norm, None),
         (shared_conv, None),
         (lambda conv, x: LAST(name="norm")(conv(x)), keras.layers.Conv2D(4, 3, activation="relu")),
-        (lambda conv, x: LAST(name="norm")(conv(x)), keras.layers.DepthwiseConv2D(3)),
+        (lambda conv, x: LAST(name="norm")(conv(x)), Doubled(4, 3)),
+        (lambda conv, x: Halving(name="norm")(conv(x)), None),
         (lambda conv, x: LAST(axis=1, name="norm")(conv(x)), None),
         (lambda conv, x: LAST(name="norm")(x), None),
     ],
@@ -120,7 +131,8 @@ def shared_conv(conv, x):
         "shared norm",
         "shared conv",
         "activation",
-        "depthwise",
+        "convolution of one's own",
+        "norm of one's own",
         "axis",
         "no conv",
     ],
@@ -150,6 +162,82 @@ def test_a_norm_without_scale_or_center_folds(scale, center, randomise):
     np.testing.assert_allclose(answers(folded, images), answers(model, images), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.DepthwiseConv2D(3, depth_multiplier=2),
+        keras.layers.DepthwiseConv2D(3, use_bias=False),
+        keras.layers.Dense(5),
+        keras.layers.Conv2D(6, 3, groups=3),
+    ],
+    ids=["depthwise", "without bias", "dense", "groups"],
+)
+def test_other_layers_with_kernels_take_a_norm(layer, randomise):
+    model = image_model(lambda conv, x: LAST()(conv(x)), randomise, layer)
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    folded = fold(model)
+    assert norms_in(folded) == []
+    np.testing.assert_allclose(answers(folded, images), answers(model, images), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "relu, kind",
+    [
+        (keras.layers.Activation("relu"), "relu"),
+        (keras.layers.Activation("relu6"), "relu6"),
+        (keras.layers.ReLU(), "relu"),
+        (keras.layers.ReLU(6.0), "relu6"),
+    ],
+    ids=["activation", "activation of 6", "layer", "layer of 6"],
+)
+@pytest.mark.parametrize("norm", [True, False], ids=["behind a norm", "behind a convolution"])
+@pytest.mark.parametrize("lower", [False, True], ids=["folded", "lowered"])
+def test_a_relu_becomes_the_activation_of_what_is_before(relu, kind, norm, lower, randomise):
+    inputs = keras.Input((4, 8, 8, 3))
+    x = inputs
+    for number, kernel_size in enumerate([(1, 3, 3), (3, 1, 1), (3, 3, 3)]):
+        x = Conv3D(8, kernel_size, use_bias=not norm, name=f"conv{number}")(x)
+        x = LAST()(x) if norm else x
+        x = type(relu).from_config({**relu.get_config(), "name": f"relu{number}"})(x)
+    model = randomise(keras.Model(inputs, x))
+    # Large enough that a limit of 6 cuts something off.
+    clips = 30 * np.random.default_rng(0).normal(size=(2, 4, 8, 8, 3)).astype("float32")
+    folded = fold(model, lower=lower)
+    assert [layer.name for layer in folded.layers[1:]] == ["conv0", "conv1", "conv2"]
+    assert {layer.activation.__name__ for layer in folded.layers[1:]} == {kind}
+    expected = answers(model, clips)
+    assert expected.min() == 0 and (kind == "relu" or expected.max() == 6)
+    np.testing.assert_allclose(answers(folded, clips), expected, rtol=0, atol=1e-5 * expected.max())
+
+
+@pytest.mark.parametrize(
+    "relu",
+    [
+        keras.layers.ReLU(negative_slope=0.1),
+        keras.layers.ReLU(threshold=0.5),
+        keras.layers.ReLU(3.0),
+        keras.layers.LeakyReLU(),
+        keras.layers.Activation("tanh"),
+    ],
+    ids=["slope", "threshold", "limit", "leaky", "tanh"],
+)
+def test_other_activations_stay(relu, randomise):
+    inputs = keras.Input((8, 8, 3))
+    model = randomise(keras.Model(inputs, relu(keras.layers.Conv2D(4, 3)(inputs))))
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    folded = fold(model)
+    assert folded.layers[-1].name == relu.name
+    np.testing.assert_array_equal(answers(folded, images), answers(model, images))
+
+
+def test_a_relu_whose_input_is_read_elsewhere_stays(randomise):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, name="conv")(inputs)
+    model = randomise(keras.Model(inputs, keras.layers.Add()([x, keras.layers.ReLU()(x)])))
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    np.testing.assert_array_equal(answers(fold(model), images), answers(model, images))
+
+
 def test_nested_and_sequential_models_fold(randomise):
     block = keras.Sequential(
         [keras.Input((8, 8, 6)), keras.layers.Conv2D(6, 3, padding="same"), LAST()], name="block"
@@ -162,6 +250,29 @@ def test_nested_and_sequential_models_fold(randomise):
     folded = fold(model)
     assert norms_in(folded) == []
     assert "block" in [layer.name for layer in folded.layers]
+    np.testing.assert_allclose(answers(folded, images), answers(model, images), atol=1e-5)
+
+
+def test_a_nested_model_is_lowered_at_the_sizes_it_is_called_with(randomise):
+    inputs = keras.Input((None, None, None, 3))
+    x = LAST(name="norm")(Conv3D(8, 3, 2, name="conv")(inputs))
+    block = keras.Model(inputs, x, name="block")
+    model = keras.Sequential([keras.Input((4, 8, 8, 3)), block, keras.layers.ReLU()])
+    randomise(model)
+    clips = np.random.default_rng(0).normal(size=(2, 4, 8, 8, 3)).astype("float32")
+    lowered = fold(model, lower=True)
+    assert isinstance(lowered.get_layer("block").get_layer("conv"), keras.layers.Conv2D)
+    np.testing.assert_allclose(answers(lowered, clips), answers(model, clips), atol=1e-5)
+
+
+def test_a_nested_model_in_two_places_stays_one(randomise):
+    inputs = keras.Input((8, 8, 6))
+    block = keras.Model(inputs, LAST()(keras.layers.Conv2D(6, 1)(inputs)), name="block")
+    outer = keras.Input((8, 8, 6))
+    model = randomise(keras.Model(outer, block(block(outer))))
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 6)).astype("float32")
+    folded = fold(model)
+    assert len(folded.weights) == 2
     np.testing.assert_allclose(answers(folded, images), answers(model, images), atol=1e-5)
 
 
@@ -182,6 +293,32 @@ def test_half_precision_folds_to_float32(randomise, clips):
     folded = fold(randomise(keras.Model(inputs, x)))
     assert {layer.compute_dtype for layer in folded.layers} == {"float32"}
     assert answers(folded, clips).dtype == np.float32
+
+
+@pytest.mark.parametrize("lower", [False, True], ids=["folded", "lowered"])
+def test_networks_fold_to_half_precision(network, clips, lower):
+    folded = fold(network, lower=lower, dtype="bfloat16")
+    found, expected = answers(folded, clips), answers(network, clips)
+    assert norms_in(folded) == []
+    assert found.dtype == np.float32
+    kernels = {v.dtype for layer in folded.layers[:-3] for v in layer.weights}
+    assert kernels == {"bfloat16"}
+    assert folded.get_layer("predictions").kernel.dtype == "float32"
+    assert 1e-5 < np.abs(found - expected).max() < 0.03 * expected.max()
+
+
+def test_norms_that_stay_keep_their_digits_in_half_precision(randomise):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, name="conv")(LAST(name="norm")(inputs))
+    folded = fold(randomise(keras.Model(inputs, x)), dtype="bfloat16")
+    assert folded.get_layer("norm").moving_variance.dtype == "float32"
+    assert folded.get_layer("norm").compute_dtype == "bfloat16"
+    assert folded.get_layer("conv").kernel.dtype == "bfloat16"
+
+
+def test_an_unknown_precision_is_refused(tiny):
+    with pytest.raises(ValueError, match="`dtype` must be one of 'float32', 'bfloat16'.*'float16'"):
+        fold(tiny, dtype="float16")
 
 
 def test_unknown_sizes_stay_unknown_until_they_are_given(build):

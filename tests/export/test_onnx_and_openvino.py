@@ -69,6 +69,46 @@ def test_images_with_a_block_answer(format, randomise, tmp_path):
     assert_answers(path, model, images)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["pyslowfast", "pytorchvideo", "mmaction2", "torchvision"])
+@formats
+def test_every_source_answers(format, source, build, clips, tmp_path):
+    network = build("NLI3D gaussian", source=source)
+    path = export(network, tmp_path / PATHS[format], format=format, clips=clips)
+    assert_answers(path, network, clips)
+
+
+@pytest.mark.slow
+@formats
+def test_a_video_network_with_sizes_left_open_answers(format, build, tmp_path):
+    network = build("NLI3D embedded_gaussian", input_shape=(None, None, None, 3))
+    predict = load_artefact(export(network, tmp_path / PATHS[format], format=format)).predict
+    for sizes in ((4, 32, 48), (8, 64, 32)):
+        clips = np.random.default_rng(0).normal(size=(2, *sizes, 3)).astype("float32")
+        difference = np.abs(predict(clips) - answers(network, clips)).max()
+        assert difference <= 1e-4 * np.abs(answers(network, clips)).max()
+
+
+@formats
+def test_a_loop_that_reads_the_input_answers(format, randomise, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras_nonlocal.layers.affinity, "AFFINITY_BUDGET", 8 * 16 * 4)
+    inputs = keras.Input((8, 8, 4))
+    x = keras_nonlocal.layers.NonLocal2D(mode="gaussian")(inputs)
+    model = randomise(keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x)))
+    images = np.random.default_rng(0).normal(size=(3, 8, 8, 4)).astype("float32")
+    path = export(model, tmp_path / PATHS[format], format=format, clips=images)
+    # By the size of the batch: at once, or in a loop.
+    assert "If" in load_artefact(path).operations
+    assert_answers(path, model, images)
+
+
+def test_the_version_of_onnx_is_stated(tiny, tmp_path):
+    import onnx
+
+    model = onnx.load(export(tiny, tmp_path / "x.onnx", format="onnx"))
+    assert {each.domain: each.version for each in model.opset_import}[""] == 15
+
+
 @formats
 def test_what_is_known_travels(format, tiny, tmp_path):
     names = ["a", "b", "c", "d"]
