@@ -1,11 +1,13 @@
 """Times the exported NL-I3D R50 8x8 beside the network, PyTorch, and its convolutions alone.
 
-    python benchmarks/export.py [--rounds 5] [--batch 2] [--only folded unfolded ...]
+    python benchmarks/export.py [--dtypes float32 bfloat16] [--rounds 5] [--batch 2]
+                                [--only folded unfolded ...]
 
 As in networks.py every contender lives in a process of its own, and they take turns. "The
 convolutions alone" are the limit of what folding can reach on these kernels: the same convolutions
 as in the folded network, of the same shapes and in the same order, the 1x1 ones as well, each on
 an input that is there already; no bias, ReLU, pooling, padding, non-local product or classifier.
+In bfloat16 the exported files, which have no such form, are left out.
 """
 
 import argparse
@@ -19,29 +21,29 @@ import networks
 from machine import describe_machine
 
 
-def folded_step(batch):
+def folded_step(dtype, batch):
     """Gives a function that runs one prediction of the folded network."""
     import numpy as np
     import tensorflow as tf
 
     from keras_nonlocal.export import fold
 
-    network = fold(networks.keras_network())
+    network = fold(networks.keras_network(), dtype=dtype)
     run = tf.function(lambda clips: network(clips, training=False), jit_compile=False)
     clips = np.random.default_rng(0).normal(size=(batch, *networks.CLIP)).astype("float32")
     clips = tf.constant(clips)
     return lambda: run(clips).numpy()
 
 
-def convolutions_step(batch):
+def convolutions_step(dtype, batch):
     """Gives a function that runs the convolutions of the folded network, and nothing else."""
     import tensorflow as tf
 
     from keras_nonlocal.export import fold
 
-    calls = list(_convolutions_of(fold(networks.keras_network()), batch))
+    calls = list(_convolutions_of(fold(networks.keras_network(), dtype=dtype), batch))
     # Variables, as the grappler would compute what follows from constants beforehand.
-    inputs = {shape: tf.Variable(tf.random.normal(shape)) for shape, *_ in calls}
+    inputs = {shape: tf.Variable(tf.cast(tf.random.normal(shape), dtype)) for shape, *_ in calls}
     kernels = [tf.Variable(kernel) for _, kernel, _ in calls]
 
     @tf.function(jit_compile=False)
@@ -124,25 +126,28 @@ def _as_run(conv, shape, kernel):
 PACKAGES = "keras tensorflow torch pytorchvideo numpy ai-edge-litert onnxruntime openvino".split()
 CONTENDERS = {
     "folded": folded_step,
-    "unfolded": lambda batch: networks.keras_steps(networks.keras_network, "float32", batch)[0],
-    "PyTorch, contiguous": lambda batch: networks.torch_steps("float32", batch, False)[0],
-    "PyTorch, channels_last_3d": lambda batch: networks.torch_steps("float32", batch, True)[0],
+    "unfolded": lambda *how: networks.keras_steps(networks.keras_network, *how)[0],
+    "PyTorch, contiguous": lambda *how: networks.torch_steps(*how, channels_last=False)[0],
+    "PyTorch, channels_last_3d": lambda *how: networks.torch_steps(*how, channels_last=True)[0],
     "convolutions alone": convolutions_step,
-    "SavedModel": lambda batch: exported_step(batch, "saved_model"),
-    "TFLite float32": lambda batch: exported_step(batch, "tflite"),
-    "TFLite float16": lambda batch: exported_step(batch, "tflite", "float16"),
-    "TFLite dynamic": lambda batch: exported_step(batch, "tflite", "dynamic"),
-    "TFLite int8": lambda batch: exported_step(batch, "tflite", "int8"),
-    "ONNX": lambda batch: exported_step(batch, "onnx"),
-    "OpenVINO": lambda batch: exported_step(batch, "openvino"),
+}
+EXPORTS = {
+    "SavedModel": ("saved_model",),
+    "TFLite float32": ("tflite",),
+    "TFLite float16": ("tflite", "float16"),
+    "TFLite dynamic": ("tflite", "dynamic"),
+    "TFLite int8": ("tflite", "int8"),
+    "ONNX": ("onnx",),
+    "OpenVINO": ("openvino",),
 }
 
 
 def serve(name, dtype, batch, pipe):
     """Runs in the contender's process: times a prediction when it is asked for one."""
-    predict = CONTENDERS[name](batch)
-    predict, size = predict if isinstance(predict, tuple) else (predict, None)
-    if size:
+    if name in CONTENDERS:
+        predict = CONTENDERS[name](dtype, batch)
+    else:
+        predict, size = exported_step(batch, *EXPORTS[name])
         print(f"  {name}: {size / 1e6:.1f} MB", flush=True)
     pipe.send("ready")
     while pipe.recv() is not None:
@@ -151,9 +156,9 @@ def serve(name, dtype, batch, pipe):
         pipe.send(time.perf_counter() - start)
 
 
-def report(seconds):
+def report(dtype, seconds):
     first = next(iter(seconds))
-    print(f"\nprediction: seconds a clip; how many times that of: {first}")
+    print(f"\n{dtype} prediction: seconds a clip; how many times that of: {first}")
     for name, taken in seconds.items():
         ratios = [theirs / mine for theirs, mine in zip(taken, seconds[first], strict=True)]
         print(
@@ -166,15 +171,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=2, help="clips a prediction")
-    parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    everyone = [*CONTENDERS, *EXPORTS]
+    parser.add_argument("--only", nargs="+", choices=everyone, default=everyone)
     arguments = parser.parse_args()
     names = networks.leave_out_missing(arguments.only)
     print(describe_machine(*PACKAGES))
     print(f"NL-I3D R50, clips of {networks.CLIP}, batch {arguments.batch}")
-    seconds = networks.measure(
-        names, "float32", arguments.batch, arguments.rounds, serve, ("predict",)
-    )
-    report(seconds["predict"])
+    for dtype in arguments.dtypes:
+        taking_part = names if dtype == "float32" else [n for n in names if n in CONTENDERS]
+        seconds = networks.measure(
+            taking_part, dtype, arguments.batch, arguments.rounds, serve, ("predict",)
+        )
+        report(dtype, seconds["predict"])
 
 
 if __name__ == "__main__":

@@ -22,7 +22,10 @@ def describe_machine(*packages):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions.append(f"{package} {importlib.metadata.version(package)}")
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    # TensorFlow has oneDNN's kernels off by default on x86 without VNNI.
+    one_dnn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "not set")
     return (
         f"{os.cpu_count()} cores, {model}, Python {platform.python_version()}\n"
-        f"{', '.join(versions)} | Keras backend: {backend}"
+        f"{', '.join(versions)} | Keras backend: {backend}, "
+        f"TF_ENABLE_ONEDNN_OPTS: {one_dnn}"
     )

@@ -117,6 +117,8 @@ def test_fit_moves_every_kernel(name):
 
 
 def test_two_replicas_train_like_one(name):
+    if name in ("c2d", "i3d", "nlc2d"):
+        pytest.skip("NLI3D holds all that is in it")
     # In float64: in float32 the rounding of a sum, in another order, grows from step to step.
     keras.config.set_dtype_policy("float64")
     model, x = trainable_subject(name)
