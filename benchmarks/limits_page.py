@@ -16,10 +16,10 @@ edit it here. One clip a call, float32 inputs.
 - same: clips with the same highest class as the network's.
 
 `camera_motion` is trained. It is compared on {clips} clips of scenes that it was not trained on,
-and calibrated on 36 others. Published weights were not at hand, so the others have random ones of
-the size that training leaves, and are compared on two clips of noise: that shows that an export
-computes the same function, and little of what 8 bits do to a trained network. Measure yours:
-`knl.export(..., clips=...)` reports it.
+and calibrated on 36 of scenes that it was. Published weights were not at hand, so the others have
+random ones of the size that training leaves, and are compared on two clips of noise: that shows
+that an export computes the same function, and little of what 8 bits do to a trained network.
+Measure yours: `knl.export(..., clips=...)` reports it.
 """
 
 AFTER = """\
@@ -91,7 +91,7 @@ def _section(name, rows):
             f"{row['relative']:.1g}" if "bytes" in row else "",
             f"{row['same_top']:.1%}" if "bytes" in row else "",
         ]
-        cells += [f"{row['top1']:.2%}"] * trained
+        cells += [f"{row['top1']:.2%}"] if trained else []
         lines.append(_line(cells))
     return "\n".join([*lines, ""])
 

@@ -275,6 +275,15 @@ def test_the_rest_client_says_what_the_server_says(client, rest):
         predict("http://127.0.0.1:9", "tiny", [])
 
 
+def test_no_request_is_larger_than_the_server_takes(client):
+    frames, text = client("frames"), (EXAMPLES / "batching.txt").read_text()
+    assert f"max_batch_size {{ value: {frames.CLIPS_A_REQUEST} }}" in text
+    clips = [np.full((1, 8, 8, 3), number, "uint8") for number in range(5)]
+    requests = client("grpc_client").make_requests(clips, "jpeg")
+    assert [len(inputs["frames"]) for _, inputs in requests] == [4, 1]
+    assert [clip for some in frames.in_requests(clips) for clip in some] == clips
+
+
 @pytest.mark.parametrize("send", ["jpeg", "pixels"])
 def test_the_grpc_client_gets_the_networks_answers(send, client, model, address, videos):
     import grpc

@@ -6,6 +6,9 @@ import itertools
 import av
 import numpy as np
 
+# The server refuses more: `max_batch_size` of batching.txt.
+CLIPS_A_REQUEST = 4
+
 
 def read_clip(path, frames=8, stride=8, start=0, short_side=256):
     """Reads one clip of a video.
@@ -38,6 +41,12 @@ def read_clip(path, frames=8, stride=8, start=0, short_side=256):
             for number in range(0, span, stride)
         ]
     )
+
+
+def in_requests(clips):
+    """Splits a list of clips into lists of as many as one request may hold."""
+    starts = range(0, len(clips), CLIPS_A_REQUEST)
+    return [clips[start : start + CLIPS_A_REQUEST] for start in starts]
 
 
 def encode_jpeg(picture, quantizer=3):

@@ -42,7 +42,7 @@ def predict(channel, model, signature, inputs, timeout=60):
 
 
 def make_requests(clips, send):
-    """Gives the requests for clips: of JPEG one for all, of pixels one for each.
+    """Gives the requests for clips: of JPEG one for several, of pixels one for each.
 
     Args:
         clips: list of uint8 arrays `(frames, height, width, 3)`.
@@ -55,7 +55,7 @@ def make_requests(clips, send):
         # Videos may differ in size, and the clips of one tensor may not.
         return [("serving_default", {"clips": clip[None]}) for clip in clips]
     encoded = [[frames.encode_jpeg(picture) for picture in clip] for clip in clips]
-    return [("jpeg", {"frames": encoded})]
+    return [("jpeg", {"frames": some}) for some in frames.in_requests(encoded)]
 
 
 def main():

@@ -64,7 +64,11 @@ def main():
         [frames.encode_jpeg(picture) for picture in clip] for clip in frames.read_clips(arguments)
     ]
     try:
-        answers = predict(arguments.url, arguments.model, clips, arguments.timeout)
+        answers = [
+            answer
+            for some in frames.in_requests(clips)
+            for answer in predict(arguments.url, arguments.model, some, arguments.timeout)
+        ]
     except (OSError, RuntimeError) as error:
         raise SystemExit(f"{arguments.url} gave no answer: {error}") from None
     for video, answer in zip(arguments.videos, answers, strict=True):

@@ -2,6 +2,7 @@
 
 from keras_nonlocal import data
 from keras_nonlocal.commands import arguments, printing
+from keras_nonlocal.commands.tested_network import check_takes_floats
 from keras_nonlocal.export.exporting import FORMATS, export
 from keras_nonlocal.export.facts import facts_of
 from keras_nonlocal.export.loading import load_model
@@ -82,13 +83,19 @@ def run(chosen):
             more["class_names"] = read_classes(chosen.classes)
             lines.append(f"names = {calls.write_call('read_classes', chosen.classes)}")
         if chosen.clips:
+            facts = facts_of(model, shape or model.input_shape[1:])
+            check_takes_floats(facts, chosen.model)
             facts = facts_of(model, shape or model.input_shape[1:], **_said(chosen))
             views = _view_options(facts)
             more["clips"] = data.clip_dataset(data.read_videos(chosen.clips), **views)
             lines.append(f"videos = {calls.write_call('knl.data.read_videos', chosen.clips)}")
             views = calls.write_call("", **views)[1:]
             lines.append(f"clips = knl.data.clip_dataset(videos, {views}")
-        written = export(model, path, **options, **more)
+        try:
+            written = export(model, path, **options, **more)
+        except RuntimeError as error:
+            # It answers otherwise, or Keras runs on another backend: told in one line like others.
+            raise ValueError(str(error)) from error
     found = read_report(written)
     print(f"Wrote {written}, and a report, {report_path(written)}\n")
     printing.print_pairs(_describe(found))

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from keras_nonlocal import data
 from keras_nonlocal.commands import arguments, printing
-from keras_nonlocal.commands.tested_network import convention_of
+from keras_nonlocal.commands.tested_network import check_takes_floats, convention_of
 from keras_nonlocal.export.agreement import answers_of
 from keras_nonlocal.export.artefacts import load_artefact
-from keras_nonlocal.export.facts import facts_of
+from keras_nonlocal.export.facts import facts_of, frames_of
 from keras_nonlocal.export.loading import load_model
 from keras_nonlocal.lists.classes import read_classes
 
@@ -90,6 +90,7 @@ def _open(chosen):
 
 def _complete(facts, chosen):
     """The facts, with what the options add."""
+    check_takes_floats(facts, chosen.model)
     given = {"source": chosen.source_of_weights, "clip": chosen.clip}
     facts = dataclasses.replace(facts, **{key: value for key, value in given.items() if value})
     for option, value in (("--source-of-weights", facts.source), ("--clip", facts.clip)):
@@ -105,6 +106,11 @@ def _complete(facts, chosen):
         raise ValueError(
             f"MODEL must take square clips (frames, height, width, 3). Received: {chosen.model}, "
             f"which takes {shape}."
+        )
+    if shape[0] not in (None, frames_of(facts.clip)):
+        raise ValueError(
+            f"--clip must have the {shape[0]} frames that {chosen.model} takes. Received: "
+            f"{facts.clip}."
         )
     if shape[1] is not None and chosen.crop not in (None, shape[1]):
         raise ValueError(

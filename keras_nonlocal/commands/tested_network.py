@@ -51,6 +51,16 @@ class TestedNetwork:
         return convention_of(self.source, self.clip)
 
 
+def check_takes_floats(facts, name):
+    """Refuses networks that take pixels as they are, for which no clips are prepared here."""
+    if "float" not in facts.dtype:
+        raise ValueError(
+            "MODEL must take clips of floats, which a source of weights says how to prepare. "
+            f"Received: {name}, which takes {facts.dtype}. Run it in Python: "
+            "keras_nonlocal.export.artefacts.load_artefact opens it."
+        )
+
+
 def convention_of(source, clip):
     """Tells how a source spreads clips over a video, see `EvenClips`."""
     if "@" in clip:

@@ -5,15 +5,14 @@ import dataclasses
 import keras
 import numpy as np
 
-from keras_nonlocal.export.graph import follow
+from keras_nonlocal.export.graph import follow, is_in_training, is_one_of
 
-_LAYERS = (
+CONVOLUTIONS = (
     keras.layers.Conv1D,
     keras.layers.Conv2D,
     keras.layers.Conv3D,
     keras.layers.DepthwiseConv1D,
     keras.layers.DepthwiseConv2D,
-    keras.layers.Dense,
 )
 _RELUS = {keras.activations.relu: "relu", keras.activations.relu6: "relu6"}
 _RELU_OF_LIMIT = {None: "relu", 6: "relu6"}
@@ -96,7 +95,7 @@ def fold_norm(layer, norm):
 
 def _can_absorb(layer):
     return (
-        _is_one_of(layer, _LAYERS)
+        is_one_of(layer, (*CONVOLUTIONS, keras.layers.Dense))
         and layer.activation is keras.activations.linear
         and getattr(layer, "data_format", "channels_last") == "channels_last"
         # Adapted or quantised kernels are held in other variables than `kernel` and `bias`.
@@ -106,22 +105,15 @@ def _can_absorb(layer):
 
 def _is_constant_norm(layer, rank):
     """Whether a layer is a batch norm of the last axis that inference calls as such."""
-    if not _is_one_of(layer, keras.layers.BatchNormalization):
+    if not is_one_of(layer, keras.layers.BatchNormalization):
         return False
     axis = layer.axis[0] if isinstance(layer.axis, (list, tuple)) else layer.axis
-    in_training = any(node.arguments.kwargs.get("training") for node in layer._inbound_nodes)
-    return axis % rank == rank - 1 and not in_training
+    return axis % rank == rank - 1 and not is_in_training(layer)
 
 
 def _relu_of(layer):
-    if _is_one_of(layer, keras.layers.Activation):
+    if is_one_of(layer, keras.layers.Activation):
         return _RELUS.get(layer.activation)
-    if _is_one_of(layer, keras.layers.ReLU) and not layer.negative_slope and not layer.threshold:
+    if is_one_of(layer, keras.layers.ReLU) and not layer.negative_slope and not layer.threshold:
         return _RELU_OF_LIMIT.get(layer.max_value)
     return None
-
-
-def _is_one_of(layer, types):
-    # Whoever derives from them elsewhere may do something else in `call`.
-    known = type(layer).__module__.partition(".")[0] in ("keras", "keras_nonlocal")
-    return known and isinstance(layer, types)

@@ -34,7 +34,7 @@ class Agreement:
 
 def tolerance_of(model, quantize):
     """The tolerance that fits what the model computes in and what its export is quantised to."""
-    halves = [HALF_TOLERANCES.get(layer.compute_dtype, 0.0) for layer in model.layers]
+    halves = [HALF_TOLERANCES.get(layer.compute_dtype, 0.0) for layer in model._flatten_layers()]
     return max([TOLERANCES[quantize], *halves])
 
 

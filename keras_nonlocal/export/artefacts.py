@@ -7,6 +7,7 @@ import pathlib
 import keras
 import numpy as np
 
+from keras_nonlocal.export.agreement import answers_of
 from keras_nonlocal.export.facts import Facts
 
 
@@ -87,8 +88,7 @@ def _load_keras(path):
     model = keras.saving.load_model(path, compile=False)
 
     def predict(clips):
-        answers = [model(clip[None], training=False) for clip in clips]
-        return np.concatenate([keras.ops.convert_to_numpy(answer) for answer in answers])
+        return answers_of(model, clips)
 
     backend = keras.backend.backend()
     return Artefact("keras", f"keras {keras.__version__} on {backend}", None, predict)

@@ -52,12 +52,16 @@ def written_beside(path, overwrite=True):
         for follower in followers:
             # Never one that tells of another file than stands there.
             path.with_name(follower.name).unlink(missing_ok=True)
+        replaced = None
         if path.is_dir() or (path.exists() and written.is_dir()):
             # Renaming replaces a file by a file in one step, and nothing else.
-            os.replace(path, pathlib.Path(room) / "replaced")
+            replaced = pathlib.Path(room) / f"replaced.{path.name}"
+            os.replace(path, replaced)
         try:
             os.replace(written, path)
         except OSError as error:
+            if replaced is not None and not path.exists():
+                os.replace(replaced, path)
             # A folder that appeared since the lines above: only an empty one would be replaced.
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 check_destination(path, overwrite=False)

@@ -12,7 +12,7 @@ from keras_nonlocal.export.artefacts import load_artefact
 from keras_nonlocal.export.destination import check_destination, written_beside
 from keras_nonlocal.export.facts import facts_of
 from keras_nonlocal.export.fold import fold
-from keras_nonlocal.export.graph import check_graph, resolve_input_shape
+from keras_nonlocal.export.graph import check_graph, is_in_training, resolve_input_shape
 from keras_nonlocal.export.tflite import QUANTIZATIONS, write_tflite
 from keras_nonlocal.preprocessing import preprocess_input
 
@@ -209,8 +209,7 @@ def _check_choices(path, format, quantize):
 def _check_without_training(model):
     """Refuses layers that act as in training, whose answers depend on chance or on the batch."""
     for layer in model.layers:
-        nodes = getattr(layer, "_inbound_nodes", ())
-        if any(node.arguments.kwargs.get("training") for node in nodes):
+        if is_in_training(layer):
             raise ValueError(
                 "`model` must hold no layer that was called with training=True, as in training it "
                 f"stays then. Received: '{layer.name}' ({type(layer).__name__}) in "

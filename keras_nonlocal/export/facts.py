@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import keras
 
@@ -31,6 +32,10 @@ class Facts:
     source: str | None = None
     clip: str | None = None
     short_side: int | None = None
+
+    def names_as_lines(self):
+        """Gives the names of the classes as text, one a line, in index order."""
+        return "".join(f"{name}\n" for name in self.class_names)
 
     def to_json(self):
         """Gives the facts as text, with the numbers of the normalisation written out."""
@@ -64,8 +69,9 @@ def facts_of(model, input_shape, class_names=None, source=None, clip=None):
         A `Facts`.
 
     Raises:
-        ValueError: if there are not as many names as classes, if the source is unknown, or given
-            for a model that does not take RGB clips of floats.
+        ValueError: if there are not as many names as classes, if `clip` has other frames than the
+            input, if the source is unknown, or given for a model that does not take RGB clips of
+            floats.
     """
     dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
     takes_clips = len(input_shape) == 4 and input_shape[-1] == 3 and "float" in dtype
@@ -88,9 +94,28 @@ def facts_of(model, input_shape, class_names=None, source=None, clip=None):
         output=_output_of(model),
         class_names=_class_names_of(model, class_names),
         source=source,
-        clip=clip or getattr(model, "clip", None),
+        clip=_clip_of(model, clip, input_shape[0] if takes_clips else None),
         short_side=_short_side_of(height) if source is not None and square else None,
     )
+
+
+def frames_of(clip):
+    """Gives the number of frames of a clip such as "8x8", or `None` if it is none."""
+    frames = re.match(r"(\d+)x\d", clip)
+    return frames and int(frames[1])
+
+
+def _clip_of(model, clip, frames):
+    """What is given, or what the model remembers, unless it takes other numbers of frames."""
+    given, clip = clip is not None, clip or getattr(model, "clip", None)
+    if clip is None or frames in (None, frames_of(clip)):
+        return clip
+    if given:
+        raise ValueError(
+            f"`clip` must have the {frames} frames of the model's input. Received: clip={clip!r}. "
+            f"Pass for example clip='{frames}x2'."
+        )
+    return None
 
 
 def _short_side_of(size):
@@ -118,6 +143,8 @@ def _class_names_of(model, names):
 def _output_of(model):
     """Whether a softmax or a sigmoid stands behind the last weights."""
     for layer in reversed(model.layers):
+        if isinstance(layer, keras.Model):
+            return _output_of(layer)
         activation = getattr(layer, "activation", None)
         if isinstance(layer, keras.layers.Softmax):
             return "probabilities"

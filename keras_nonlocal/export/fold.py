@@ -4,7 +4,12 @@ import keras
 
 from keras_nonlocal.export import stacking
 from keras_nonlocal.export.absorbing import Absorbed, find_absorbed, fold_norm
-from keras_nonlocal.export.graph import check_graph, is_non_local, resolve_input_shape
+from keras_nonlocal.export.graph import (
+    check_graph,
+    is_in_training,
+    is_non_local,
+    resolve_input_shape,
+)
 from keras_nonlocal.export.precision import DTYPES, find_layers_in_half, set_precision
 
 
@@ -24,7 +29,9 @@ def fold(model, input_shape=None, batch_size=None, lower=False, dtype="float32")
             `None`: that of the model.
         batch_size: the batch size to fix; `None` leaves it free.
         lower: also run convolutions over space and time as 2-D ones over stacked frames, for
-            targets that lack fast or quantised 3-D convolutions. Needs known sizes.
+            targets that lack fast or quantised 3-D convolutions; likewise Keras' own 3-D
+            convolutions and pools, unless they have groups or channels first, or pools padding.
+            Needs known sizes.
         dtype: `"float32"`, whatever the model computes in; or `"bfloat16"` for the convolutions,
             the non-local blocks and all before them, where the processor has instructions for it:
             two or three digits, half the memory. The input, and what follows the last of them,
@@ -35,7 +42,8 @@ def fold(model, input_shape=None, batch_size=None, lower=False, dtype="float32")
 
     Raises:
         ValueError: on a model without a graph (subclassed or not built), with several inputs or
-            outputs, an `input_shape` that contradicts the model's, or an unknown `dtype`.
+            outputs, an `input_shape` that contradicts the model's, an unknown `dtype`, or models
+            inside it that are called with `training=True`.
 
     Example:
 
@@ -56,9 +64,10 @@ def fold(model, input_shape=None, batch_size=None, lower=False, dtype="float32")
             "`lower=True` needs known sizes. Received: a model of input shape "
             f"{tuple(model.inputs[0].shape[1:])}. Pass `input_shape`."
         )
+    half_input = model.inputs[0].dtype in ("float16", "bfloat16")
     inputs = keras.Input(
         batch_shape=(batch_size, *shape),
-        dtype=model.inputs[0].dtype,
+        dtype="float32" if half_input else model.inputs[0].dtype,
         name=model.inputs[0].name,
     )
     return _Folding(model, lower, dtype).copy(inputs)
@@ -92,6 +101,12 @@ class _Folding:
             return layer
         if isinstance(layer, keras.Model):
             check_graph(layer)
+            if is_in_training(layer):
+                raise ValueError(
+                    "`model` must not call a model inside it with training=True, as what that does "
+                    f"depends on the batch. Received: '{layer.name}' in '{self.model.name}'. Leave "
+                    "the argument out."
+                )
             # Folded when it is called, as its own sizes may be unknown.
             return layer
         config = set_precision(layer, layer.get_config(), layer.name in self.in_half)
@@ -101,33 +116,38 @@ class _Folding:
             config = {**config, "activation": absorbed.activation}
         if absorbed.norm is not None:
             config, weights = {**config, "use_bias": True}, fold_norm(layer, absorbed.norm)
-        elif is_non_local(layer) and layer.norm is not None:
+        elif is_non_local(layer) and layer.norm is not None and not is_in_training(layer):
             config, weights = {**config, "norm": None}, _fold_non_local(layer)
-        copy = (
-            stacking.make_convolution(config)
-            if self._is_lowered(layer)
-            else type(layer).from_config(config)
-        )
+        if self._is_lowered(layer):
+            copy = stacking.make_layer(layer, config)
+        elif isinstance(layer, keras.layers.Lambda):
+            # Its function runs in this process already.
+            copy = type(layer).from_config(config, safe_mode=False)
+        else:
+            copy = type(layer).from_config(config)
         self.originals[copy.name] = layer
         self.pending_weights[copy.name] = weights
         return copy
 
     def _call_layer(self, layer, *args, **kwargs):
         if isinstance(layer, keras.Model):
-            return self._fold_nested(layer, args[0])(*args, **kwargs)
+            return self._fold_nested(layer, _first(args, kwargs))(*args, **kwargs)
         if not isinstance(layer, keras.layers.Layer):
             return layer(*args, **kwargs)
         if layer.name in self.gone:
-            return args[0]
+            return _first(args, kwargs)
         original = self.originals[layer.name]
         weights = self.pending_weights.pop(layer.name, None)
         if self._is_lowered(original):
-            outputs = stacking.convolve(layer, original, *args)
-            weights = None if weights is None else stacking.stack_weights(weights)
+            outputs = stacking.call(layer, original, _first(args, kwargs))
+            weights = weights and stacking.stack_weights(weights)
         else:
             outputs = layer(*args, **kwargs)
-        if weights is not None:
+        if weights:
             layer.set_weights(weights)
+        if isinstance(layer, keras.layers.Normalization):
+            # What it divides by is no weight, but made of them when it is built.
+            layer.finalize_state()
         return outputs
 
     def _fold_nested(self, model, inputs):
@@ -139,6 +159,11 @@ class _Folding:
 
     def _is_lowered(self, layer):
         return self.lower and stacking.needs_lowering(layer)
+
+
+def _first(args, kwargs):
+    """The tensor that a layer was called on, by place or by name."""
+    return args[0] if args else next(iter(kwargs.values()))
 
 
 def _fold_non_local(layer):

@@ -80,7 +80,21 @@ def follow(model):
     return list(nodes.values()), readers
 
 
+def is_one_of(layer, types):
+    """Whether a layer is of these types, and does in `call` what they do."""
+    # Whoever derives from them elsewhere may do something else.
+    known = type(layer).__module__.partition(".")[0] in ("keras", "keras_nonlocal")
+    return known and isinstance(layer, types)
+
+
 def is_non_local(layer):
-    """Whether a layer is a non-local block."""
+    """Whether a layer is a non-local block of ours."""
     # By name, as this room is handed models and imports no layers of ours.
-    return any(base.__name__ == "NonLocal" for base in type(layer).__mro__)
+    names = [base.__name__ for base in type(layer).__mro__]
+    return is_one_of(layer, keras.layers.Layer) and "NonLocal" in names
+
+
+def is_in_training(layer):
+    """Whether a layer was called with `training=True`, so that it acts as in training always."""
+    nodes = getattr(layer, "_inbound_nodes", ())
+    return any(node.arguments.kwargs.get("training") for node in nodes)

@@ -52,8 +52,7 @@ def write_openvino(network, path, facts):
         openvino.save_model(model, str(folder / _MODEL), compress_to_fp16=False)
     (folder / _FACTS).write_text(facts.to_json(), encoding="utf-8")
     if facts.class_names is not None:
-        lines = "".join(f"{name}\n" for name in facts.class_names)
-        (folder / "classes.txt").write_text(lines, encoding="utf-8")
+        (folder / "classes.txt").write_text(facts.names_as_lines(), encoding="utf-8")
 
 
 def load_openvino(path):

@@ -2,16 +2,10 @@
 
 import keras
 
+from keras_nonlocal.export.absorbing import CONVOLUTIONS
 from keras_nonlocal.export.graph import follow, is_non_local
 
 DTYPES = ("float32", "bfloat16")
-_WITH_KERNELS = (
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-    keras.layers.DepthwiseConv1D,
-    keras.layers.DepthwiseConv2D,
-)
 
 
 def find_layers_in_half(model):
@@ -51,15 +45,18 @@ def set_precision(layer, config, half):
     Returns:
         Dict.
     """
+    if isinstance(layer, keras.layers.Wrapper):
+        inner = config["layer"]
+        inner = {**inner, "config": set_precision(layer.layer, inner["config"], half)}
+        config = {**config, "layer": inner}
     if layer.compute_dtype == "float64":
         return config
     if half:
         # Kernels are stored as they are read; statistics of norms need all their digits.
-        kernels = isinstance(layer, _WITH_KERNELS) or is_non_local(layer)
-        return {**config, "dtype": "bfloat16" if kernels else "mixed_bfloat16"}
+        return {**config, "dtype": "bfloat16" if _pays_off(layer) else "mixed_bfloat16"}
     in_half = layer.compute_dtype in ("float16", "bfloat16")
     return {**config, "dtype": "float32"} if in_half else config
 
 
 def _pays_off(operation):
-    return isinstance(operation, _WITH_KERNELS) or is_non_local(operation)
+    return isinstance(operation, CONVOLUTIONS) or is_non_local(operation)

@@ -49,8 +49,7 @@ def write_saved_model(network, path, facts, top=5):
     extra.mkdir()
     (extra / "facts.json").write_text(facts.to_json(), encoding="utf-8")
     if facts.class_names is not None:
-        lines = "".join(f"{name}\n" for name in facts.class_names)
-        (extra / "classes.txt").write_text(lines, encoding="utf-8")
+        (extra / "classes.txt").write_text(facts.names_as_lines(), encoding="utf-8")
     warm_up = extra / "tf_serving_warmup_requests"
     write_warm_up(warm_up, signatures, network.name, facts.short_side)
 

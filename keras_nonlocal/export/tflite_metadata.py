@@ -84,7 +84,7 @@ def read_facts(path):
 def _write_files(facts):
     files = {FACTS: facts.to_json()}
     if facts.class_names is not None:
-        files[LABELS] = "".join(f"{name}\n" for name in facts.class_names)
+        files[LABELS] = facts.names_as_lines()
     return files
 
 

@@ -31,7 +31,9 @@ def write_warm_up(path, signatures, name, short_side):
         for signature, function in signatures.items():
             (spec,) = function.input_signature
             proto = _make_example(spec, short_side)
-            if short_side is None and None in spec.shape[1:] and not _runs(function, proto):
+            # Frames may be free where space is not; where it is resized, height and width may be.
+            free = spec.shape[1:] if short_side is None else spec.shape[1:2]
+            if None in free and not _runs(function, proto):
                 continue
             writer.write(_predict_log(name, signature, spec.name, proto))
 

@@ -7,6 +7,7 @@ import keras
 import pytest
 
 import keras_nonlocal as knl
+from keras_nonlocal.export import agreement
 from keras_nonlocal.export.artefacts import load_artefact
 from tests.made_videos import moving_bars, write
 from tests.subjects import fill
@@ -26,6 +27,10 @@ def made(tmp_path_factory):
         write(path, moving_bars(20 + number, 48, 64))
     layers = [keras.layers.GlobalAveragePooling3D(), keras.layers.Dense(2, "softmax")]
     fill(keras.Sequential([keras.Input((4, 32, 32, 3)), *layers])).save(root / "a.keras")
+    pixels = keras.layers.Rescaling(1 / 255)
+    layers = [pixels, keras.layers.GlobalAveragePooling3D(), keras.layers.Dense(2)]
+    inputs = keras.Input((4, 32, 32, 3), dtype="uint8")
+    fill(keras.Sequential([inputs, *layers])).save(root / "pixels.keras")
     (root / "names.txt").write_text("still\nmoving\n")
     return root
 
@@ -123,12 +128,22 @@ def test_a_video_that_cannot_be_read_does_not_stop_the_others(work, capsys):
         (("predict", "nothing", "v.mp4"), "`model` must be a name that"),
         (("predict", "nothing.tflite", "v.mp4"), "`path` must be an exported network"),
         (("predict", "a.keras", "v.mp4", *TOLD, "--crop", "64"), "--crop must be left out"),
+        (
+            ("predict", "a.keras", "v.mp4", *TOLD[:2], "--clip", "8x2"),
+            "--clip must have the 4 frames",
+        ),
+        (("predict", "pixels.keras", "v.mp4", *TOLD), "MODEL must take clips of floats"),
+        (
+            ("export", "pixels.keras", "--to", "x", "--clips", "videos", *TOLD),
+            "MODEL must take clips of floats",
+        ),
         (("export", "a.keras", "--to", "a.onnx", "--format", "tflite"), "`path` must end in"),
         (("export", "a.keras", "--to", "a.keras"), "`path` must be that of a folder"),
         (("export", "a.keras", "--to", "x", "--clips", "videos"), "--source-of-weights must be"),
         (("export", "a.keras", "--to", "x", "--crop", "64"), "--clip must be given with --crop"),
         (("export", "a.keras", "--to", "videos"), "`path` must not exist yet"),
         (("export", "names.weights.h5", "--to", "x"), "`model` must be a name"),
+        (("export", "a.keras", "--to", "x", "--clip", "8x2"), "`clip` must have the 4 frames"),
     ],
 )
 def test_errors_are_one_line_and_nothing_is_written(words, message, work, capsys):
@@ -137,3 +152,11 @@ def test_errors_are_one_line_and_nothing_is_written(words, message, work, capsys
     assert (code, out) == (1, "")
     assert message in noise and len(noise.splitlines()) == 1
     assert sorted(work.rglob("*")) == before
+
+
+def test_an_export_that_answers_otherwise_is_one_line_too(work, capsys, monkeypatch):
+    monkeypatch.setitem(agreement.TOLERANCES, None, -1)
+    code, out, noise = run(capsys, "export", "a.keras", "--to", "a.tflite")
+    assert (code, out) == (1, "")
+    assert noise.startswith("keras-nonlocal: error: The export of 'sequential")
+    assert len(noise.splitlines()) == 1 and not (work / "a.tflite").exists()

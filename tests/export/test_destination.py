@@ -45,6 +45,33 @@ def test_a_folder_replaces_a_folder(tmp_path):
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["new"]
 
 
+@pytest.mark.parametrize("name", ["served", "replaced"])
+def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(name, tmp_path, monkeypatch):
+    path = tmp_path / name
+    path.mkdir()
+    (path / "old").touch()
+    rename = os.replace
+
+    def fail(source, target):
+        if target == path and (source / "new").exists():
+            raise PermissionError(13, "in use")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(PermissionError, match="in use"), written_beside(path) as written:
+        written.mkdir()
+        (written / "new").touch()
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+    assert [each.name for each in path.iterdir()] == ["old"]
+
+
+def test_a_folder_may_have_any_name(tmp_path):
+    for _ in range(2):
+        with written_beside(tmp_path / "replaced") as written:
+            written.mkdir()
+    assert [each.name for each in tmp_path.iterdir()] == ["replaced"]
+
+
 def test_a_taken_path_is_refused_unless_told(tmp_path):
     with pytest.raises(FileExistsError, match=r"`path` must not exist yet.*overwrite=True"):
         check_destination(tmp_path, overwrite=False)

@@ -62,3 +62,22 @@ def test_facts_survive_the_way_through_a_file():
     facts = Facts((8, None, None, 3), "uint8", "scores", ("a", "ä"), "gluoncv", "8x8@30", 73)
     assert Facts.from_json(facts.to_json()) == facts
     assert Facts.from_json(Facts((4,)).to_json()) == Facts((4,))
+
+
+def test_a_softmax_inside_a_nested_model_makes_probabilities():
+    model = keras.Sequential([keras.Input((4, 8, 8, 3)), classifier("softmax")])
+    assert facts_of(model, (4, 8, 8, 3)).output == "probabilities"
+    model = keras.Sequential([keras.Input((4, 8, 8, 3)), classifier(None)])
+    assert facts_of(model, (4, 8, 8, 3)).output == "scores"
+
+
+@pytest.mark.parametrize("clip, kept", [("4x2", "4x2"), ("4x8@30", "4x8@30"), ("8x8", None)])
+def test_a_remembered_clip_of_other_frames_is_forgotten(clip, kept):
+    model = remember(classifier("softmax"), "gluoncv", clip, None)
+    assert facts_of(model, (4, 8, 8, 3)).clip == kept
+    assert facts_of(model, (None, 8, 8, 3)).clip == clip
+
+
+def test_a_clip_of_other_frames_is_refused():
+    with pytest.raises(ValueError, match=r"`clip` must have the 4 frames.*'8x8'.*clip='4x2'"):
+        facts_of(classifier("softmax"), (4, 8, 8, 3), clip="8x8")

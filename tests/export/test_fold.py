@@ -295,6 +295,134 @@ def test_half_precision_folds_to_float32(randomise, clips):
     assert answers(folded, clips).dtype == np.float32
 
 
+def images_of(seed=0, shape=(8, 8, 3)):
+    return np.random.default_rng(seed).normal(size=(2, *shape)).astype("float32")
+
+
+def test_an_adapted_normalization_divides_as_before(randomise):
+    normalization = keras.layers.Normalization()
+    normalization.adapt(3 + 2 * images_of(1))
+    model = keras.Sequential([keras.Input((8, 8, 3)), normalization, keras.layers.Conv2D(4, 3)])
+    expected = answers(model, images_of())
+    np.testing.assert_allclose(answers(fold(model), images_of()), expected, atol=1e-5)
+
+
+def test_a_function_of_ones_own_survives(randomise):
+    scale = keras.layers.Lambda(lambda x: x / 255)
+    model = randomise(keras.Sequential([keras.Input((8, 8, 3)), scale, keras.layers.Conv2D(4, 3)]))
+    np.testing.assert_allclose(
+        answers(fold(model), images_of()), answers(model, images_of()), atol=1e-6
+    )
+
+
+def test_layers_called_by_the_name_of_their_argument_fold(randomise):
+    inputs = keras.Input((4, 8, 8, 3))
+    x = Conv3D(4, 3, name="conv")(inputs=inputs)
+    x = BatchNormalization(name="norm")(inputs=x)
+    block = keras.Sequential([keras.Input((4, 8, 8, 4)), Conv3D(4, 1), LAST()], name="block")
+    model = randomise(keras.Model(inputs, block(inputs=x)))
+    clips = images_of(shape=(4, 8, 8, 3))
+    for lower in (False, True):
+        folded = fold(model, lower=lower)
+        assert norms_in(folded) == []
+        np.testing.assert_allclose(answers(folded, clips), answers(model, clips), atol=1e-5)
+
+
+def test_a_block_called_in_training_mode_keeps_its_norm(randomise):
+    inputs = keras.Input((8, 8, 6))
+    model = randomise(keras.Model(inputs, NonLocal2D(name="block")(inputs, training=True)))
+    folded = fold(model)
+    assert norms_in(folded) == ["block/norm"]
+    images = images_of(shape=(8, 8, 6))
+    np.testing.assert_allclose(answers(folded, images), answers(model, images), atol=1e-5)
+
+
+def test_a_nested_model_called_in_training_mode_is_refused():
+    inputs = keras.Input((8, 8, 6))
+    block = keras.Sequential([inputs, keras.layers.Conv2D(6, 1), LAST()], name="block")
+    outer = keras.Input((8, 8, 6))
+    with pytest.raises(ValueError, match=r"training=True.*'block' in 'outer'.*Leave the argument"):
+        fold(keras.Model(outer, block(outer, training=True), name="outer"))
+
+
+class NonLocal(keras.layers.Layer):
+    """The name that others give to theirs."""
+
+    def build(self, input_shape):
+        self.norm = LAST()
+        self.norm.build(input_shape)
+
+    def call(self, inputs):
+        return inputs + self.norm(inputs)
+
+
+class Doubled3D(Conv3D):
+    def call(self, inputs, training=None):
+        return 2 * super().call(inputs, training=training)
+
+
+def test_layers_of_ones_own_stay_as_they_are(randomise):
+    inputs = keras.Input((4, 8, 8, 3))
+    model = randomise(keras.Model(inputs, NonLocal()(Doubled3D(4, 3)(inputs))))
+    clips = images_of(shape=(4, 8, 8, 3))
+    np.testing.assert_allclose(answers(fold(model, lower=True), clips), answers(model, clips))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.Conv3D(5, 3, name="layer"),
+        keras.layers.Conv3D(5, (3, 2, 3), (2, 3, 1), padding="same", name="layer"),
+        keras.layers.Conv3D(5, (2, 3, 2), dilation_rate=(2, 1, 3), activation="relu", name="layer"),
+        keras.layers.Conv3D(5, (3, 4, 1), dilation_rate=2, padding="same", name="layer"),
+        keras.layers.Conv3D(5, (1, 3, 3), padding="same", name="layer"),
+        keras.layers.MaxPooling3D((2, 3, 2), name="layer"),
+        keras.layers.MaxPooling3D((3, 2, 2), (1, 3, 2), name="layer"),
+        keras.layers.AveragePooling3D((3, 2, 3), (2, 1, 2), name="layer"),
+    ],
+    ids=["valid", "same", "dilated", "dilated same", "space", "pool", "strides", "average"],
+)
+def test_layers_of_keras_run_in_two_dimensions(layer, randomise, tmp_path):
+    inputs = keras.Input((7, 10, 11, 3))
+    copy = type(layer).from_config(layer.get_config())
+    model = randomise(keras.Model(inputs, copy(inputs)))
+    clips = images_of(shape=(7, 10, 11, 3))
+    lowered = fold(model, lower=True)
+    assert "3D" not in type(lowered.get_layer("layer")).__name__
+    expected = answers(model, clips)
+    np.testing.assert_allclose(answers(lowered, clips), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.Conv3D(6, 3, groups=3, name="layer"),
+        keras.layers.MaxPooling3D(2, padding="same", name="layer"),
+        keras.layers.UpSampling3D(2, name="layer"),
+    ],
+    ids=["groups", "padded pool", "another"],
+)
+def test_what_has_no_form_in_two_dimensions_stays(layer, randomise):
+    inputs = keras.Input((4, 6, 6, 3))
+    copy = type(layer).from_config(layer.get_config())
+    model = randomise(keras.Model(inputs, copy(inputs)))
+    assert type(fold(model, lower=True).get_layer("layer")) is type(layer)
+
+
+def test_what_is_wrapped_computes_in_the_precision_that_was_asked_for(randomise):
+    inputs = keras.Input((4, 8, 8, 3))
+    conv = keras.layers.Conv2D(4, 3, dtype="mixed_float16")
+    x = keras.layers.TimeDistributed(conv, name="wrapped")(inputs)
+    model = randomise(keras.Model(inputs, x))
+    assert fold(model).get_layer("wrapped").layer.compute_dtype == "float32"
+
+
+def test_an_input_in_half_precision_becomes_one_of_float32(randomise):
+    inputs = keras.Input((8, 8, 3), dtype="float16")
+    x = keras.layers.Conv2D(4, 3, dtype="mixed_float16")(inputs)
+    assert fold(randomise(keras.Model(inputs, x))).inputs[0].dtype == "float32"
+
+
 @pytest.mark.parametrize("lower", [False, True], ids=["folded", "lowered"])
 def test_networks_fold_to_half_precision(network, clips, lower):
     folded = fold(network, lower=lower, dtype="bfloat16")

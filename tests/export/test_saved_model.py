@@ -217,6 +217,17 @@ def test_a_network_that_refuses_the_usual_sizes_has_no_warm_up(tmp_path):
     assert load_saved_model(tmp_path / "1").predict(np.ones((2, 70, 3))).shape == (2, 5)
 
 
+def test_a_network_that_refuses_the_usual_frames_has_no_warm_up_of_them(tmp_path):
+    inputs = keras.Input((None, 32, 32, 3))
+    # 8 frames are no groups of 16.
+    x = keras.layers.Reshape((-1, 16, 32, 32, 3))(inputs)
+    x = keras.ops.mean(x, axis=(1, 2, 3, 4))
+    model = keras.Model(inputs, keras.layers.Dense(5, activation="softmax")(x))
+    facts = Facts(inputs.shape[1:], source="video-nonlocal-net", short_side=37)
+    write_saved_model(model, tmp_path / "1", facts)
+    assert requests_in(tmp_path / "1") == []
+
+
 def test_an_artefact_is_read_back(served):
     model, folder = served
     artefact = load_saved_model(folder)
