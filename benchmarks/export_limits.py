@@ -65,9 +65,11 @@ def build(name):
     import keras_nonlocal as knl
 
     builder, options = NETWORKS[name]
-    model = getattr(knl, builder)(**options)
+    build_network = getattr(knl, builder)
     if name == TRAINED:
-        return model
+        return build_network(**options)
+    # Scores, as a softmax of large ones would hide differences.
+    model = build_network(**options, classifier_activation=None)
     rng = np.random.default_rng(0)
     for variable in model.weights:
         kind = variable.path.rsplit("/", 1)[-1]

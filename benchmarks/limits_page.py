@@ -48,8 +48,9 @@ TFLite:
   large that they go through their queries in chunks (an affinity of more than 256 MiB).
 - 8 bits are fast where the processor multiplies them fast. On x86 without VNNI or AMX they save
   space, and little time; `"float16"` saves space alone on CPUs, which widen the weights first.
-- has no 3-D max-pooling, and its 3-D convolution no fast path, so all is lowered to two dimensions.
-  Layers of your own that need either are refused or slow.
+- has no 3-D max-pooling, and its 3-D convolution no fast path, so all is lowered to two dimensions,
+  Keras' own layers as well. But not 3-D convolutions with groups, which stay slow, nor pools with
+  padding, which are refused.
 
 ONNX:
 
