@@ -311,14 +311,16 @@ def test_a_full_disk_is_told_whoever_finds_it(tmp_path):
 
 
 def test_what_the_model_remembers_travels(clips, tmp_path):
-    model = keras_nonlocal.NLI3D(depth=(1, 1, 1, 1), width=8, input_shape=(4, 64, 64, 3))
+    model = keras_nonlocal.NLI3D(
+        depth=(1, 1, 1, 1), width=8, clip="4x2", input_shape=(4, 64, 64, 3)
+    )
     facts = artefacts.load_artefact(export(model, tmp_path / "x")).facts
-    assert (facts.source, facts.clip) == ("video-nonlocal-net", "8x8")
+    assert (facts.source, facts.clip) == ("video-nonlocal-net", "4x2")
     assert (facts.short_side, facts.output) == (73, "probabilities")
-    told = {"class_names": [str(n) for n in range(400)], "source": "gluoncv", "clip": "4x2"}
+    told = {"class_names": [str(n) for n in range(400)], "source": "gluoncv", "clip": "4x4"}
     facts = artefacts.load_artefact(export(model, tmp_path / "y", **told)).facts
     assert facts.class_names == tuple(told["class_names"])
-    assert (facts.source, facts.clip) == ("gluoncv", "4x2")
+    assert (facts.source, facts.clip) == ("gluoncv", "4x4")
 
 
 def test_a_model_that_remembers_nothing_is_exported_with_its_own_input(build, tmp_path):
