@@ -17,7 +17,11 @@ EVERYTHING = {
         for name, b in subjects.NETWORKS.items()
     },
 }
-pytestmark = pytest.mark.parametrize("name", EVERYTHING)
+everything = pytest.mark.parametrize("name", EVERYTHING)
+# NLI3D holds all layers of these, and training on replicas takes long.
+everything_but_parts = pytest.mark.parametrize(
+    "name", [name for name in EVERYTHING if name not in ("c2d", "i3d", "nlc2d")]
+)
 
 
 def subject(name):
@@ -39,6 +43,7 @@ def assert_close(actual, expected, tolerance=1e-5):
     np.testing.assert_allclose(actual, expected, atol=tolerance * max(np.abs(expected).max(), 1))
 
 
+@everything
 def test_config_survives_json(name):
     model, x = subject(name)
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
@@ -47,12 +52,14 @@ def test_config_survives_json(name):
     assert_close(copy(x), model(x), 0)
 
 
+@everything
 def test_keras_file_gives_same_answers(name, tmp_path):
     model, x = subject(name)
     model.save(tmp_path / "model.keras")
     assert_close(keras.models.load_model(tmp_path / "model.keras")(x), model(x), 0)
 
 
+@everything
 def test_saved_model_gives_same_answers(name, tmp_path):
     model, x = subject(name)
     model.export(tmp_path / "saved", verbose=False)
@@ -60,12 +67,14 @@ def test_saved_model_gives_same_answers(name, tmp_path):
     assert_close(loaded.serve(tf.constant(x)), model(x))
 
 
+@everything
 def test_tflite_file_gives_same_answers(name, tmp_path):
     model, x = subject(name)
     path = knl.export(model, tmp_path / "model.tflite", format="tflite")
     assert path.stat().st_size > 0
 
 
+@everything
 def test_graph_and_xla_give_eager_answers(name):
     model, x = subject(name)
     eager = model(x)
@@ -73,6 +82,7 @@ def test_graph_and_xla_give_eager_answers(name):
     assert_close(tf.function(model, jit_compile=True)(x), eager)
 
 
+@everything
 def test_unknown_sizes_give_same_answers(name):
     model, x = subject(name)
     if name in subjects.NETWORKS:
@@ -86,6 +96,7 @@ def test_unknown_sizes_give_same_answers(name):
     assert_close(tf.function(free, input_signature=[unknown])(x), model(x))
 
 
+@everything
 def test_mixed_precision_stays_near_float32(name):
     model, x = subject(name)
     for policy in ("mixed_bfloat16", "mixed_float16"):
@@ -95,12 +106,14 @@ def test_mixed_precision_stays_near_float32(name):
         assert_close(keras.ops.cast(half(x), "float32"), model(x), 0.06)
 
 
+@everything
 def test_output_shape_is_predicted(name):
     model, x = subject(name)
     assert tuple(model.compute_output_shape(x.shape)) == tuple(model(x).shape)
     assert model.output_shape == (None, *model(x).shape[1:])
 
 
+@everything
 def test_fit_moves_every_kernel(name):
     model, x = trainable_subject(name)
     # Shifts are left out: a norm or a softmax behind them takes most of them away again.
@@ -116,9 +129,8 @@ def test_fit_moves_every_kernel(name):
     assert not model.jit_compile
 
 
+@everything_but_parts
 def test_two_replicas_train_like_one(name):
-    if name in ("c2d", "i3d", "nlc2d"):
-        pytest.skip("NLI3D holds all that is in it")
     # In float64: in float32 the rounding of a sum, in another order, grows from step to step.
     keras.config.set_dtype_policy("float64")
     model, x = trainable_subject(name)
