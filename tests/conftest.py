@@ -27,4 +27,5 @@ def _clean_state():
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")
-    keras.backend.clear_session()
+    # Without a collection, which takes longer than many tests; Python collects by itself.
+    keras.backend.clear_session(free_memory=False)

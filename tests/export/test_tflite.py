@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 import keras_nonlocal
@@ -155,6 +156,27 @@ def test_chunks_of_a_large_affinity_answer(block, images, tmp_path, monkeypatch)
     assert difference(artefact, block, images) < DIFFERENCES[None]
     with pytest.raises(ValueError, match=r"`quantize='int8'` needs a network without loops"):
         write(block, tmp_path / "int8.tflite", "int8", images)
+
+
+@keras.saving.register_keras_serializable("tests")
+class _LoopInACondition(keras.layers.Layer):
+    """Doubles thrice where the sum is positive, in a loop of a function that a function calls."""
+
+    def call(self, x):
+        def doubled():
+            body = tf.function(lambda i, y: (i + 1, y * 2.0), autograph=False)
+            return tf.while_loop(lambda i, y: i < 3, body, (0, x))[1]
+
+        return tf.cond(tf.reduce_sum(x) > 0, tf.function(doubled, autograph=False), lambda: x)
+
+
+def test_a_loop_that_a_function_of_a_function_holds_is_found(images, tmp_path):
+    inputs = keras.Input(images.shape[1:])
+    x = keras.layers.Conv3D(2, 3)(_LoopInACondition()(inputs))
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling3D()(x))
+    with pytest.raises(ValueError, match=r"`quantize='int8'` needs a network without loops"):
+        write(model, tmp_path / "int8.tflite", "int8", images)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_sizes_are_fixed(randomise, tmp_path):
