@@ -9,6 +9,9 @@ import keras
 import pytest
 import tensorflow as tf
 
+# Networks are many small objects, most of which live as long as their test.
+gc.set_threshold(10_000, 20, 20)
+
 # Replicas need devices of their own, set before TensorFlow starts.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2

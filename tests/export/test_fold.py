@@ -102,6 +102,12 @@ def shared_conv(conv, x):
     return keras.layers.Add()([LAST(name="norm")(one), other])
 
 
+def adapted(conv, x):
+    y = conv(x)
+    conv.enable_lora(2)  # What it multiplies by is the sum of three variables from here on.
+    return LAST(name="norm")(y)
+
+
 class Doubled(keras.layers.Conv2D):
     def call(self, inputs):
         return super().call(inputs) ** 2
@@ -119,6 +125,7 @@ class Halving(keras.layers.BatchNormalization):
         (read_before, None),
         (shared_norm, None),
         (shared_conv, None),
+        (adapted, None),
         (lambda conv, x: LAST(name="norm")(conv(x)), keras.layers.Conv2D(4, 3, activation="relu")),
         (lambda conv, x: LAST(name="norm")(conv(x)), Doubled(4, 3)),
         (lambda conv, x: Halving(name="norm")(conv(x)), None),
@@ -130,6 +137,7 @@ class Halving(keras.layers.BatchNormalization):
         "read before",
         "shared norm",
         "shared conv",
+        "adapted",
         "activation",
         "convolution of one's own",
         "norm of one's own",
