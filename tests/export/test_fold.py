@@ -158,6 +158,13 @@ def test_a_norm_called_in_training_mode_stays(randomise):
     assert norms_in(fold(model)) == ["norm"]
 
 
+def test_a_norm_of_the_last_axis_stays_where_channels_are_the_first(randomise):
+    # TensorFlow has no such convolution for CPUs, so the graph alone is looked at.
+    conv = keras.layers.Conv2D(4, 3, data_format="channels_first")
+    model = image_model(lambda conv, x: LAST(name="norm")(conv(x)), randomise, conv)
+    assert norms_in(fold(model)) == ["norm"]
+
+
 @pytest.mark.parametrize("scale", [True, False], ids=["scale", "no scale"])
 @pytest.mark.parametrize("center", [True, False], ids=["center", "no center"])
 def test_a_norm_without_scale_or_center_folds(scale, center, randomise):
