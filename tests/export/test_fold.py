@@ -459,6 +459,14 @@ def test_norms_that_stay_keep_their_digits_in_half_precision(randomise):
     assert folded.get_layer("conv").kernel.dtype == "bfloat16"
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_in_double_precision_stays_so(dtype, randomise):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, dtype="float64", name="conv")(inputs)
+    model = randomise(keras.Model(inputs, LAST(dtype="float64")(x)))
+    assert fold(model, dtype=dtype).get_layer("conv").kernel.dtype == "float64"
+
+
 def test_an_unknown_precision_is_refused(tiny):
     with pytest.raises(ValueError, match="`dtype` must be one of 'float32', 'bfloat16'.*'float16'"):
         fold(tiny, dtype="float16")
