@@ -76,6 +76,10 @@ def build(name):
         values = rng.normal(size=variable.shape)
         if kind == "kernel":
             values *= np.sqrt(1.5 / np.prod(variable.shape[:-1]))
+            # No softmax bounds these affinities; from block to block they would grow without end.
+            unbounded = options.get("mode") in ("dot_product", "concatenation")
+            if unbounded and variable.path.endswith(("theta/kernel", "phi/kernel")):
+                values *= 0.1
         elif kind == "moving_variance":
             values = np.exp(0.3 * values)
         elif kind == "gamma":
