@@ -44,6 +44,25 @@ def answers_of(model, clips):
     return np.concatenate([keras.ops.convert_to_numpy(answer) for answer in answers])
 
 
+def check_finite(answers, of, name):
+    """Refuses a model whose answers are no numbers, to which nothing can be compared.
+
+    Args:
+        answers: array of the model's.
+        of: what they are of, see `Agreement`.
+        name: of the model, for the message.
+
+    Raises:
+        ValueError: if any is infinite or NaN.
+    """
+    if not np.isfinite(np.asarray(answers, "float64")).all():
+        raise ValueError(
+            f"`model` must give finite numbers. Received: '{name}', whose answers to {of} hold "
+            "NaN or infinity. Its weights are not finite, or its activations overflow; pass "
+            "`clips` as it was trained on, or train it again."
+        )
+
+
 def compare(found, expected, tolerance, of, name, path):
     """Compares answers, and raises where they lie too far apart.
 

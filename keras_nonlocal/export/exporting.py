@@ -80,8 +80,8 @@ def export(
 
     Raises:
         ValueError: on an unknown `format` or `quantize`, sizes that the format needs and nobody
-            gives, missing or unfit `clips`, a model without a graph, operations that the
-            format lacks.
+            gives, missing or unfit `clips`, a model without a graph or whose answers are not
+            finite, operations that the format lacks.
         FileExistsError: if `path` exists and `overwrite` is `False`.
         ImportError: if what writes or runs the format is not installed.
         OSError: if the disk is full.
@@ -128,18 +128,17 @@ def export(
         )
     else:
         clips = calibration.make_noise(calibration.example_shape(shape), facts.dtype)
+    of = "the clips given" if given else "noise"
+    compared = clips[: _count_compared(clips[0].size)]
+    expected = agreement.answers_of(model, compared)
+    agreement.check_finite(expected, of, model.name)
     with _full_disk_told(path), written_beside(path, overwrite) as written:
         _write(model, written, facts, format, quantize, clips, input_shape, top)
         artefact = load_artefact(written)
-        compared = clips[: _count_compared(clips[0].size)]
-        agreed = agreement.compare(
-            artefact.predict(compared),
-            agreement.answers_of(model, compared),
-            agreement.tolerance_of(model, quantize) if tolerance is None else tolerance,
-            "the clips given" if given else "noise",
-            model.name,
-            path,
-        )
+        if tolerance is None:
+            tolerance = agreement.tolerance_of(model, quantize)
+        found = artefact.predict(compared)
+        agreed = agreement.compare(found, expected, tolerance, of, model.name, path)
         if format == "saved_model" and facts.source is not None:
             _compare_pixels(model, written, facts, agreed.tolerance, path)
         made = report.make_report(artefact, written, agreed, compared[0], quantize)

@@ -157,6 +157,13 @@ def test_an_export_that_answers_otherwise_is_not_written(wrong, tiny, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_model_that_gives_no_numbers_is_refused(tiny, tmp_path):
+    tiny.weights[0].assign(tiny.weights[0] * np.inf)
+    with pytest.raises(ValueError, match="`model` must give finite numbers.*answers to noise hold"):
+        export(tiny, tmp_path / "served")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_pixels_that_are_answered_otherwise_are_not_written(build, tmp_path, monkeypatch):
     monkeypatch.setattr(
         exporting, "preprocess_input", lambda pixels, source: np.float32(pixels) / 255
