@@ -5,8 +5,9 @@
 For each network and format: the size of what was written; the seconds of a clip, all formats and
 the network itself in turns, each in a process of its own; the memory at its peak of a process that
 opens the file and answers for one clip, less what it holds once the runtime is imported; and how
-far the answers lie from the network's. What is measured stays in `--out`, so that networks can be
-added run by run; the page is written anew from all of it. Reads /proc, so Linux alone.
+far the answers lie from the network's. What is measured stays beside the page, in
+docs/export-limits.json, so that networks can be added run by run; the page is written anew from all
+of it. Reads /proc, so Linux alone.
 """
 
 import argparse
@@ -247,14 +248,14 @@ def measure(name, out, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=pathlib.Path, required=True, help="keeps what was measured")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="room for exports")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--page", type=pathlib.Path, default=ROOT / "docs" / "export-limits.md")
     arguments = parser.parse_args()
     machine = describe_machine(*PACKAGES)
     print(machine)
-    kept = arguments.out / "measured.json"
+    kept = arguments.page.with_suffix(".json")
     measured = json.loads(kept.read_text()) if kept.exists() else {}
     for name in arguments.networks:
         print(name, file=sys.stderr)
@@ -262,7 +263,7 @@ def main():
             "machine": machine,
             "rows": measure(name, arguments.out, arguments.rounds),
         }
-        kept.write_text(json.dumps(measured, indent=1))
+        kept.write_text(json.dumps(measured, indent=1) + "\n")
         write_page(arguments.page, {each: measured[each] for each in NETWORKS if each in measured})
 
 

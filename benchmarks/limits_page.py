@@ -48,6 +48,7 @@ TFLite:
   large that they go through their queries in chunks (an affinity of more than 256 MiB).
 - 8 bits are fast where the processor multiplies them fast. On x86 without VNNI or AMX they save
   space, and little time; `"float16"` saves space alone on CPUs, which widen the weights first.
+  On some processors without AVX-512 even its float32 kernels are no faster than TensorFlow's.
 - has no 3-D max-pooling, and its 3-D convolution no fast path, so all is lowered to two dimensions,
   Keras' own layers as well. But not 3-D convolutions with groups, which stay slow, nor pools with
   padding, which are refused.
@@ -71,17 +72,25 @@ def write_page(path, measured):
         measured: `{network: {"machine": text, "rows": {format: row}}}`.
     """
     clips = max(row.get("clips", 0) for each in measured.values() for row in each["rows"].values())
-    machines = list(dict.fromkeys(each["machine"] for each in measured.values()))
+    first = next(iter(measured.values()))["machine"]
     parts = [BEFORE.format(clips=clips)]
-    parts += ["Measured on " + machine.replace("\n", "; ") + ".\n" for machine in machines]
-    parts += [_section(name, each["rows"]) for name, each in measured.items()]
+    parts += [f"Measured on {_in_a_line(first)}, unless a section names another machine.\n"]
+    for name, each in measured.items():
+        elsewhere = None if each["machine"] == first else each["machine"]
+        parts.append(_section(name, each["rows"], elsewhere))
     path.write_text("\n".join([*parts, AFTER]), encoding="utf-8")
 
 
-def _section(name, rows):
+def _in_a_line(machine):
+    return machine.replace("\n", "; ")
+
+
+def _section(name, rows, elsewhere):
     trained = any("top1" in row for row in rows.values())
     columns = ["", "size", "seconds", "times", "memory", "off", "same"] + ["top-1"] * trained
-    lines = [f"## {name}", "", _line(columns), _line(["---"] * len(columns))]
+    lines = [f"## {name}", ""]
+    lines += [f"Measured on {_in_a_line(elsewhere)}.", ""] if elsewhere else []
+    lines += [_line(columns), _line(["---"] * len(columns))]
     for label, row in rows.items():
         cells = [
             label,

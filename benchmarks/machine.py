@@ -17,6 +17,9 @@ def describe_machine(*packages):
         flags = fields.get("flags", "").split()
         extras = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
         model = f"{fields.get('model name', model)} ({', '.join(extras) or 'no AVX-512'})"
+        # Clouds give many generations of processors one name.
+        if "cpu family" in fields:
+            model += f", family {fields['cpu family']} model {fields['model']}"
     versions = []
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
