@@ -1,9 +1,11 @@
 """The command line: finds the command, and tells how it ended. What each does: `commands/`."""
 
 import argparse
+import contextlib
 import importlib
 import signal
 import sys
+import threading
 
 import keras_nonlocal
 from keras_nonlocal.commands import printing
@@ -47,16 +49,38 @@ def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         chosen = _build_parser(arguments).parse_args(arguments)
-        return chosen.run(chosen)
+        with _termination_raised():
+            return chosen.run(chosen)
     except (ValueError, OSError, ImportError) as fault:
         printing.complain("error", fault)
     except MemoryError as fault:
         printing.complain("error", str(fault) or "The memory is full.")
     except KeyboardInterrupt as stop:
         printing.complain("error", str(stop) or "Stopped.")
-        # A training says which signal it was.
+        # What raised it says which signal it was.
         return 128 + getattr(stop, "signal", signal.SIGINT)
     return 1
+
+
+@contextlib.contextmanager
+def _termination_raised():
+    """Has SIGTERM end the block like Ctrl-C, so that nothing half-written stays."""
+    # Python hands signals to the main thread alone, and cannot restore what it did not set.
+    before = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield
+        return
+
+    def stop(number, frame):
+        interrupt = KeyboardInterrupt()
+        interrupt.signal = number
+        raise interrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Parser(argparse.ArgumentParser):

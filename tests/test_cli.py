@@ -2,13 +2,17 @@
 
 import configparser
 import importlib
+import os
 import pathlib
 import re
+import signal
+import time
 
 import pytest
 
 import keras_nonlocal as knl
 from keras_nonlocal import cli
+from keras_nonlocal.export.destination import written_beside
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -66,6 +70,7 @@ ENDS = {
     "memory, with words": (MemoryError("9 GiB for an array"), 1, "9 GiB for an array"),
     "a file": (OSError("a is not there"), 1, "a is not there"),
     "several lines": (ValueError("a.\nThese:\n  b\nc."), 1, "a; These: b; c."),
+    "bold": (ValueError("\x1b[1mA layer\x1b[0m failed"), 1, "A layer failed"),
 }
 
 
@@ -77,6 +82,21 @@ def test_an_end_before_the_end_is_one_line(fault, code, message, capsys, monkeyp
     monkeypatch.setattr("keras_nonlocal.commands.weights.run", stop)
     line = f"keras-nonlocal: error: {message}\n"
     assert run(capsys, "weights") == (code, "", line)
+
+
+def test_termination_leaves_nothing_half_written(tmp_path, capsys, monkeypatch):
+    def write(chosen):
+        with written_beside(tmp_path / "new" / "model.tflite") as written:
+            written.write_text("half")
+            os.kill(os.getpid(), signal.SIGTERM)
+            # The handler runs at the latest here.
+            time.sleep(10)
+
+    monkeypatch.setattr("keras_nonlocal.commands.weights.run", write)
+    before = signal.getsignal(signal.SIGTERM)
+    assert run(capsys, "weights") == (143, "", "keras-nonlocal: error: Stopped.\n")
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_version_is_the_packages(capsys):

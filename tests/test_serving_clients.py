@@ -275,6 +275,15 @@ def test_the_rest_client_says_what_the_server_says(client, rest):
         predict("http://127.0.0.1:9", "tiny", [])
 
 
+def test_a_video_that_cannot_be_read_is_one_line(tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"nothing")
+    for video in ("broken.mp4", "nothing.mp4"):
+        result = run("rest_client.py", tmp_path / video, "--url", "http://127.0.0.1:9")
+        assert (result.returncode, result.stdout) == (1, "")
+        (line,) = result.stderr.splitlines()
+        assert f"{video} cannot be read: " in line
+
+
 def test_no_request_is_larger_than_the_server_takes(client):
     frames, text = client("frames"), (EXAMPLES / "batching.txt").read_text()
     assert f"max_batch_size {{ value: {frames.CLIPS_A_REQUEST} }}" in text

@@ -90,11 +90,19 @@ def read_clips(arguments):
 
     Returns:
         List of uint8 arrays `(frames, height, width, 3)`.
+
+    Raises:
+        SystemExit: if a video cannot be read.
     """
-    return [
-        read_clip(video, arguments.frames, arguments.stride, arguments.start, arguments.short_side)
-        for video in arguments.videos
-    ]
+    how = (arguments.frames, arguments.stride, arguments.start, arguments.short_side)
+    clips = []
+    for video in arguments.videos:
+        try:
+            clips.append(read_clip(video, *how))
+        # PyAV's own errors are of these two kinds.
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"{video} cannot be read: {error}") from error
+    return clips
 
 
 def show(video, names, values):

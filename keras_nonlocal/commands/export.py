@@ -1,8 +1,11 @@
 """`keras-nonlocal export`: a network as a file that serves, and the Python that does the same."""
 
+import pathlib
+
 from keras_nonlocal import data
 from keras_nonlocal.commands import arguments, printing
 from keras_nonlocal.commands.tested_network import check_takes_floats
+from keras_nonlocal.export.calibration import LEAST_CALIBRATION_CLIPS
 from keras_nonlocal.export.exporting import FORMATS, export
 from keras_nonlocal.export.facts import facts_of
 from keras_nonlocal.export.loading import load_model
@@ -12,6 +15,27 @@ from keras_nonlocal.export.versions import next_version
 from keras_nonlocal.lists.classes import read_classes
 from keras_nonlocal.models import calls
 from keras_nonlocal.models.architecture import parse_clip
+
+_FORMAT_OF_ENDING = {".tflite": "tflite", ".onnx": "onnx", "": "saved_model"}
+_WORDS = {
+    "`path`": "--to",
+    "path=": "--to ",
+    "`format`": "--format",
+    "format=": "--format ",
+    "`quantize`": "--quantize",
+    "quantize=": "--quantize ",
+    "overwrite=True": "--overwrite",
+    "`model`": "MODEL",
+    "`source`": "--source-of-weights",
+    "source=": "--source-of-weights ",
+    "`clip`": "--clip",
+    "clip=": "--clip ",
+    "`clips`": "--clips",
+    "clips=None": "no --clips",
+    ", as an array or a tf.data.Dataset,": "",
+    "`class_names`": "--classes",
+}
+_WORDS_OF_VIDEOS = {"`source`": "--clips", ", or name it by `format`": ""}
 
 
 def add_arguments(parser):
@@ -61,9 +85,13 @@ def add_arguments(parser):
 
 def run(chosen):
     """Exports a network, and prints what came out and the Python for it."""
+    with printing.warnings_told(), printing.told_in_words_of_the_command(_WORDS):
+        return _run(chosen)
+
+
+def _run(chosen):
     path = str(next_version(chosen.to)) if chosen.next_version else chosen.to
-    ends = {".tflite": "tflite", ".onnx": "onnx"}
-    form = chosen.format or next((f for end, f in ends.items() if path.endswith(end)), FORMATS[0])
+    form = chosen.format or _format_of(chosen.to)
     options = {
         "format": form,
         "quantize": chosen.quantize,
@@ -76,26 +104,37 @@ def run(chosen):
     if chosen.crop is not None:
         shape = _shape_of(chosen)
         options["input_shape"] = shape
-    with printing.warnings_told():
-        model = load_model(chosen.model, chosen.source_of_weights, chosen.clip, shape)
-        lines, more = [], {}
-        if chosen.classes:
-            more["class_names"] = read_classes(chosen.classes)
-            lines.append(f"names = {calls.write_call('read_classes', chosen.classes)}")
-        if chosen.clips:
-            facts = facts_of(model, shape or model.input_shape[1:])
-            check_takes_floats(facts, chosen.model)
-            facts = facts_of(model, shape or model.input_shape[1:], **_said(chosen))
-            views = _view_options(facts)
-            more["clips"] = data.clip_dataset(data.read_videos(chosen.clips), **views)
-            lines.append(f"videos = {calls.write_call('knl.data.read_videos', chosen.clips)}")
-            views = calls.write_call("", **views)[1:]
-            lines.append(f"clips = knl.data.clip_dataset(videos, {views}")
-        try:
-            written = export(model, path, **options, **more)
-        except RuntimeError as error:
-            # It answers otherwise, or Keras runs on another backend: told in one line like others.
-            raise ValueError(str(error)) from error
+    model = load_model(chosen.model, chosen.source_of_weights, chosen.clip, shape)
+    shape = shape or model.input_shape[1:]
+    facts = facts_of(model, shape)
+    if form == "tflite" and None in facts.input_shape:
+        raise ValueError(
+            "--clip and --crop must be given for TFLite, whose sizes are fixed, where MODEL leaves "
+            f"some open. Received: an input of shape {facts.input_shape}. Add for example "
+            "--clip 8x8 --crop 224."
+        )
+    lines, more = [], {}
+    if chosen.classes:
+        more["class_names"] = read_classes(chosen.classes)
+        lines.append(f"names = {calls.write_call('read_classes', chosen.classes)}")
+    if chosen.clips:
+        check_takes_floats(facts, chosen.model)
+        facts = facts_of(model, shape, **_said(chosen))
+        with printing.told_in_words_of_the_command(_WORDS_OF_VIDEOS):
+            videos = data.read_videos(chosen.clips)
+        views = _view_options(facts)
+        if chosen.quantize == "int8":
+            # Where there are few videos, several clips of each.
+            views["clips_per_video"] = -(-LEAST_CALIBRATION_CLIPS // len(videos))
+        more["clips"] = data.clip_dataset(videos, **views)
+        lines.append(f"videos = {calls.write_call('knl.data.read_videos', chosen.clips)}")
+        views = calls.write_call("", **views)[1:]
+        lines.append(f"clips = knl.data.clip_dataset(videos, {views}")
+    try:
+        written = export(model, path, **options, **more)
+    except RuntimeError as error:
+        # It answers otherwise, or Keras runs on another backend: told in one line like others.
+        raise ValueError(str(error)) from error
     found = read_report(written)
     print(f"Wrote {written}, and a report, {report_path(written)}\n")
     printing.print_pairs(_describe(found))
@@ -105,8 +144,23 @@ def run(chosen):
     imports = "import keras_nonlocal as knl\n"
     if chosen.classes:
         imports += "from keras_nonlocal.lists.classes import read_classes\n"
+    if facts.source is None and len(facts.input_shape) == 4 and "float" in facts.dtype:
+        told = "It does not tell how clips are prepared; --source-of-weights and --clip say so."
+        printing.complain("warning", told)
     print("\nThe same in Python:\n\n" + imports + "\n" + "\n".join(lines))
     return 0
+
+
+def _format_of(path):
+    ending = pathlib.Path(path).suffix.lower()
+    # Of "served/1.5" the rest is a number, and no ending.
+    ending = ending if ending[1:].isalpha() else ""
+    if ending not in _FORMAT_OF_ENDING:
+        raise ValueError(
+            f"--format must be given where --to ends in {ending}, which no format has. Received: "
+            f"--to {path}."
+        )
+    return _FORMAT_OF_ENDING[ending]
 
 
 def _said(chosen):

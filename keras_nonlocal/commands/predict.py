@@ -18,6 +18,14 @@ from keras_nonlocal.export.loading import load_model
 from keras_nonlocal.lists.classes import read_classes
 
 _EXPORTED = (".tflite", ".onnx", ".xml")
+_WORDS = {
+    "`path`": "MODEL",
+    "`model`": "MODEL",
+    "`source`": "--source-of-weights",
+    "source=": "--source-of-weights ",
+    "`clip`": "--clip",
+    "clip=": "--clip ",
+}
 
 
 def add_arguments(parser):
@@ -39,7 +47,9 @@ def add_arguments(parser):
     parser.add_argument(
         "--clips", type=arguments.count, default=10, metavar="N", help="of a video; 10"
     )
-    parser.add_argument("--json", action="store_true", help="an object a line, for each video one")
+    parser.add_argument(
+        "--json", action="store_true", help="an object a line, for each video that can be read"
+    )
     network = parser.add_argument_group("network")
     arguments.add_network_arguments(network)
     network.add_argument(
@@ -50,7 +60,7 @@ def add_arguments(parser):
 
 def run(chosen):
     """Prints what a network says of each video."""
-    with printing.warnings_told():
+    with printing.warnings_told(), printing.told_in_words_of_the_command(_WORDS):
         facts, predict = _open(chosen)
     facts = _complete(facts, chosen)
     code = 0
@@ -91,22 +101,29 @@ def _open(chosen):
 def _complete(facts, chosen):
     """The facts, with what the options add."""
     check_takes_floats(facts, chosen.model)
-    given = {"source": chosen.source_of_weights, "clip": chosen.clip}
-    facts = dataclasses.replace(facts, **{key: value for key, value in given.items() if value})
-    for option, value in (("--source-of-weights", facts.source), ("--clip", facts.clip)):
-        if value is None:
-            raise ValueError(
-                f"{option} must be given, as {chosen.model} does not tell it. A .keras file never "
-                "does."
-            )
-    if chosen.classes:
-        facts = dataclasses.replace(facts, class_names=read_classes(chosen.classes))
     shape = facts.input_shape
     if len(shape) != 4 or shape[1] != shape[2]:
         raise ValueError(
             f"MODEL must take square clips (frames, height, width, 3). Received: {chosen.model}, "
             f"which takes {shape}."
         )
+    given = {"source": chosen.source_of_weights, "clip": chosen.clip}
+    for option, key in (("--source-of-weights", "source"), ("--clip", "clip")):
+        known = getattr(facts, key)
+        if known is None and given[key] is None:
+            raise ValueError(
+                f"{option} must be given, as {chosen.model} does not tell it. A .keras file never "
+                "does, nor what was exported of one without this option."
+            )
+        told = [value.partition("@")[0] for value in (known, given[key]) if value]
+        if len(set(told)) > 1:
+            raise ValueError(
+                f"{option} must be {known} for {chosen.model}, which tells it. Received: "
+                f"{given[key]}. Leave it out."
+            )
+    facts = dataclasses.replace(facts, **{key: value for key, value in given.items() if value})
+    if chosen.classes:
+        facts = dataclasses.replace(facts, class_names=read_classes(chosen.classes))
     if shape[0] not in (None, frames_of(facts.clip)):
         raise ValueError(
             f"--clip must have the {shape[0]} frames that {chosen.model} takes. Received: "

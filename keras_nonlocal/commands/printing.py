@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import sys
 import textwrap
 import warnings
@@ -14,12 +15,46 @@ def complain(kind, fault):
         kind: `"error"` or `"warning"`.
         fault: an exception, or a text.
     """
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    # Keras prints some of its own in bold.
+    plain = re.sub(r"\x1b\[\d*m", "", str(fault))
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
     # A line that ends in a colon goes on in the next one.
     joined = [line + " " if line.endswith(":") else line.rstrip(".") + "; " for line in lines[:-1]]
     text = "".join([*joined, *lines[-1:]]) or type(fault).__name__
     sys.stdout.flush()
     print(f"keras-nonlocal: {kind}: {printable(text)[:4000]}", file=sys.stderr)
+
+
+def in_words_of_the_command(text, words):
+    """Gives an error's text with the options of a command in place of arguments in Python.
+
+    Args:
+        text: of the error.
+        words: dict, from the words of Python to those of the command.
+    """
+    for python, option in words.items():
+        text = text.replace(python, option)
+    return text
+
+
+@contextlib.contextmanager
+def told_in_words_of_the_command(words):
+    """Has errors of arguments speak of the options that a command has for them.
+
+    Args:
+        words: see `in_words_of_the_command`.
+
+    Raises:
+        ValueError: in place of any `ValueError`, or `OSError` of the package's own.
+    """
+    try:
+        yield
+    except ValueError as fault:
+        raise ValueError(in_words_of_the_command(str(fault), words)) from fault
+    except OSError as fault:
+        if fault.errno is not None:
+            raise
+        raise ValueError(in_words_of_the_command(str(fault), words)) from fault
 
 
 @contextlib.contextmanager

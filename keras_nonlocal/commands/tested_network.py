@@ -11,6 +11,7 @@ import keras
 import keras_nonlocal
 from keras_nonlocal.checkpoints import inspection, zoo
 from keras_nonlocal.evaluation import resize_input
+from keras_nonlocal.export.loading import read_keras_file
 from keras_nonlocal.lists.classes import read_classes
 from keras_nonlocal.models import architecture, calls
 
@@ -159,7 +160,7 @@ def _load_keras_file(path, source, clip, crop):
     ):  # fmt: skip
         if given is None:
             raise ValueError(f"{option} must be given, as a .keras file does not tell {what}.")
-    model = keras.saving.load_model(path)
+    model = read_keras_file(path)
     shape = model.input_shape
     frames, _ = architecture.parse_clip(clip.partition("@")[0])
     if len(shape) != 5 or shape[1] not in (None, frames):

@@ -22,6 +22,7 @@ from keras_nonlocal.commands import (
     training_settings,
 )
 from keras_nonlocal.data import clip_dataset, split_videos
+from keras_nonlocal.export.loading import read_keras_file
 from keras_nonlocal.models import summary
 from keras_nonlocal.models.architecture import parse_clip
 from keras_nonlocal.runs import progress
@@ -164,7 +165,7 @@ def _build(chosen, recipe, classes):
     options = training_settings.network_options(chosen, recipe, classes)
     model = getattr(keras_nonlocal, chosen.network)(**options)
     if training_settings.is_model_file(chosen.weights):
-        giver = keras.saving.load_model(chosen.weights, compile=False)
+        giver = read_keras_file(chosen.weights)
         with printing.warnings_told():
             # Those of Keras, about NumPy, are not for whoever trains.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -184,9 +185,8 @@ def _settings(chosen, recipe, devices):
 
 
 def _in_words_of_the_command(text):
-    for python, option in (("`run`", "--run"), ("`overwrite=True`", "--overwrite")):
-        text = text.replace(python, option)
-    return text
+    words = {"`run`": "--run", "`overwrite=True`": "--overwrite"}
+    return printing.in_words_of_the_command(text, words)
 
 
 def _make_progress(batch_size):

@@ -93,8 +93,9 @@ def compare(found, expected, tolerance, of, name, path):
         raise RuntimeError(
             f"The export of '{name}' must answer as the model does. Received: a difference "
             f"of {relative:.2g} of the largest answer, where `tolerance` is {tolerance:g}; "
-            f"nothing was written to '{path}'. With quantized weights, pass typical `clips`, a "
-            "milder `quantize`, or a `tolerance` that your use can bear."
+            f"nothing was written to '{path}'. With quantized weights, pass typical `clips`, "
+            "prepared as for model.predict, a milder `quantize`, or a `tolerance` that your use "
+            "can bear."
         )
     same = None
     if expected.ndim == 2 and expected.shape[1] > 1:

@@ -59,7 +59,9 @@ def load_artefact(path):
     # Each format's file is imported with its runtime alone.
     path = pathlib.Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"`path` must be an exported network. Received: {str(path)!r}.")
+        raise FileNotFoundError(
+            f"`path` must be an exported network. Received: {str(path)!r}, which is not there."
+        )
     if path.suffix == ".keras":
         return _load_keras(path)
     if path.suffix == ".tflite":
@@ -85,7 +87,9 @@ def load_artefact(path):
 
 
 def _load_keras(path):
-    model = keras.saving.load_model(path, compile=False)
+    from keras_nonlocal.export.loading import read_keras_file
+
+    model = read_keras_file(path)
 
     def predict(clips):
         return answers_of(model, clips)

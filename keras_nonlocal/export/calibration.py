@@ -1,5 +1,7 @@
 """Clips that an export is calibrated by and compared on."""
 
+import os
+
 import numpy as np
 
 CALIBRATION_CLIPS = 100
@@ -12,7 +14,8 @@ def take_clips(clips, shape, dtype, least=1):
 
     Args:
         clips: an array `(clips, *shape)`, or an iterable of batches, such as a
-            `tf.data.Dataset`, with or without labels; of several views a video, all are taken.
+            `tf.data.Dataset`, with or without labels, or of clips; of several views a video, all
+            are taken.
         shape: of one clip, `None` where any size will do.
         dtype: of the model's input.
         least: how many there must be.
@@ -24,12 +27,17 @@ def take_clips(clips, shape, dtype, least=1):
         ValueError: if there are too few, of another shape, or with values that are no numbers.
     """
     if not hasattr(clips, "shape"):
+        if isinstance(clips, (str, os.PathLike)) or not hasattr(clips, "__iter__"):
+            raise ValueError(
+                "`clips` must be an array of clips or a tf.data.Dataset. Received: "
+                f"{type(clips).__name__}. keras_nonlocal.data.clip_dataset makes one of videos."
+            )
         taken = []
         for batch in clips:
             batch = np.asarray(batch[0] if isinstance(batch, (tuple, list)) else batch)
             if batch.ndim == len(shape) + 2:
                 batch = batch.reshape(-1, *batch.shape[2:])
-            taken.extend(batch)
+            taken.extend([batch] if batch.ndim == len(shape) else batch)
             if len(taken) >= CALIBRATION_CLIPS:
                 break
         if len({clip.shape for clip in taken}) > 1:
@@ -51,8 +59,9 @@ def take_clips(clips, shape, dtype, least=1):
     if len(clips) < least:
         raise ValueError(
             f"`clips` must hold at least {least} clips for quantize='int8', as their activations "
-            f"set the ranges. Received: {len(clips)}. Pass some tens of them, of different videos, "
-            "or use quantize='dynamic', which needs none."
+            f"set the ranges. Received: {len(clips)}. Pass some tens of them, of different videos "
+            "where you can (clip_dataset takes clips_per_video), or use quantize='dynamic', which "
+            "needs none."
         )
     if not np.isfinite(clips).all():
         raise ValueError(

@@ -6,21 +6,53 @@ import os
 import pathlib
 import tempfile
 
+# What exports that are folders consist of.
+_IN_FOLDERS = {
+    *("saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"),
+    *("model.xml", "model.bin", "facts.json", "classes.txt", "report.json"),
+}
+
 
 def check_destination(path, overwrite):
-    """Refuses a path that is taken.
+    """Refuses a path that is taken, or at which nothing can be written.
 
     Args:
         path: where the export is to stand.
-        overwrite: whether what stands there may be replaced.
+        overwrite: whether what stands there may be replaced; never a folder that is no export,
+            with all that lies in it.
 
     Raises:
         FileExistsError: if something stands there and may not be replaced.
+        NotADirectoryError: if a file stands where its folder should.
+        ValueError: if the path has no name.
     """
-    if pathlib.Path(path).exists() and not overwrite:
+    path = pathlib.Path(path)
+    if not path.name:
+        raise ValueError(
+            f"`path` must name what is to be written. Received: path={str(path)!r}. Pass for "
+            "example 'network'."
+        )
+    taken = next((each for each in path.parents if each.exists() and not each.is_dir()), None)
+    if taken is not None:
+        raise NotADirectoryError(
+            f"`path` must lie in a folder. Received: path={str(path)!r}, where '{taken}' is a "
+            "file. Pass another path."
+        )
+    # Of a link that leads nowhere, the link itself stands there.
+    if not os.path.lexists(path):
+        return
+    if not overwrite:
         raise FileExistsError(
             f"`path` must not exist yet. Received: path={str(path)!r}. Pass overwrite=True to "
             "replace it, or another path."
+        )
+    foreign = sorted(set(os.listdir(path)) - _IN_FOLDERS) if path.is_dir() else []
+    if foreign:
+        raise FileExistsError(
+            "`path` must be an export, and nothing else, to be replaced. Received: "
+            f"path={str(path)!r}, a folder that holds {foreign[0]!r}, which would be lost. Pass "
+            f"another path, such as '{path / 'network'}'; versions for TF Serving have numbers, "
+            f"such as '{path / '1'}'."
         )
 
 
@@ -43,8 +75,10 @@ def written_beside(path, overwrite=True):
         FileExistsError: if something stands there then and may not be replaced.
     """
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as room:
+    with (
+        _folder_made(path.parent),
+        tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as room,
+    ):
         written = pathlib.Path(room) / path.name
         yield written
         check_destination(path, overwrite)
@@ -68,3 +102,18 @@ def written_beside(path, overwrite=True):
             raise
         for follower in followers:
             os.replace(follower, path.with_name(follower.name))
+
+
+@contextlib.contextmanager
+def _folder_made(folder):
+    """Makes a folder for what is to lie in it, and removes it if nothing came to lie there."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for each in missing:
+            # Another process may have written there meanwhile.
+            with contextlib.suppress(OSError):
+                each.rmdir()
+        raise

@@ -199,9 +199,10 @@ def _check_choices(path, format, quantize):
         format not in _SUFFIXES and suffix in (*_SUFFIXES.values(), ".keras", ".xml")
     ):
         wanted = f"end in '{_SUFFIXES[format]}'" if format in _SUFFIXES else "be that of a folder"
+        fitting = [each for each, end in _SUFFIXES.items() if end == suffix]
+        way_out = f"Pass format={fitting[0]!r}, or rename it." if fitting else "Rename it."
         raise ValueError(
-            f"`path` must {wanted} for format={format!r}. Received: path={str(path)!r}. Rename "
-            "it, or choose another format."
+            f"`path` must {wanted} for format={format!r}. Received: path={str(path)!r}. {way_out}"
         )
 
 

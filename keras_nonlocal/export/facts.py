@@ -101,19 +101,21 @@ def facts_of(model, input_shape, class_names=None, source=None, clip=None):
 
 def frames_of(clip):
     """Gives the number of frames of a clip such as "8x8", or `None` if it is none."""
-    frames = re.match(r"(\d+)x\d", clip)
+    frames = re.fullmatch(r"(\d+)x\d+(@.+)?", clip) if isinstance(clip, str) else None
     return frames and int(frames[1])
 
 
 def _clip_of(model, clip, frames):
     """What is given, or what the model remembers, unless it takes other numbers of frames."""
     given, clip = clip is not None, clip or getattr(model, "clip", None)
-    if clip is None or frames in (None, frames_of(clip)):
+    if clip is None or (frames_of(clip) is not None and frames in (None, frames_of(clip))):
         return clip
     if given:
+        rule = f"have the {frames} frames of the model's input"
+        if frames_of(clip) is None:
+            rule = "be frames x stride"
         raise ValueError(
-            f"`clip` must have the {frames} frames of the model's input. Received: clip={clip!r}. "
-            f"Pass for example clip='{frames}x2'."
+            f"`clip` must {rule}. Received: clip={clip!r}. Pass for example clip='{frames or 8}x2'."
         )
     return None
 
@@ -129,13 +131,16 @@ def _class_names_of(model, names):
     names = names if given else getattr(model, "class_names", None)
     if names is None:
         return None
-    if isinstance(names, str) or len(names) != classes:
-        if not given:
-            # Remembered of a classifier that the user has replaced since.
-            return None
+    fits = isinstance(names, (list, tuple)) and len(names) == classes
+    if not fits and not given:
+        # Remembered of a classifier that the user has replaced since.
+        return None
+    # Each takes a line of its own in what an export carries.
+    if not fits or not all(isinstance(name, str) and name.splitlines() == [name] for name in names):
         raise ValueError(
-            f"`class_names` must be a list of one name for each of the {classes} classes of the "
-            f"model. Received: {names!r:.80}."
+            f"`class_names` must be a list of one name, a text of one line, for each of the "
+            f"{classes} classes of the model. Received: {names!r:.80}. "
+            "keras_nonlocal.lists.classes.read_classes gives those of a file."
         )
     return tuple(names)
 

@@ -14,11 +14,18 @@ def check_graph(model):
     """
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
     if not isinstance(model, keras.Model) or not inputs or not outputs:
+        way_out = "Pass a keras.Model."
+        if isinstance(model, keras.Sequential):
+            way_out = "Build it: model.build(input_shape), or a keras.Input as its first layer."
+        elif isinstance(model, keras.Model):
+            way_out = (
+                "Build a functional model of its layers: keras.Model(inputs, outputs). Calling it "
+                "inside another does not help, as what its `call` does cannot be seen."
+            )
         raise ValueError(
             "`model` must be a functional or a built sequential keras.Model, whose graph can be "
-            f"followed. Received: {type(model).__name__} '{getattr(model, 'name', model)}'. Wrap "
-            "it: keras.Model(inputs, model(inputs)) with inputs = keras.Input(...) works where "
-            "its layers are Keras' own."
+            f"followed. Received: {type(model).__name__} '{getattr(model, 'name', model)}'. "
+            f"{way_out}"
         )
     if len(inputs) != 1 or len(outputs) != 1:
         raise ValueError(

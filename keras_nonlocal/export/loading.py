@@ -1,13 +1,18 @@
 """The model that a name or a file stands for."""
 
 import os
+import re
+import zipfile
 
 import keras
 
 from keras_nonlocal import models
 from keras_nonlocal.checkpoints import inspection, zoo
 from keras_nonlocal.checkpoints.load import load_checkpoint
+from keras_nonlocal.export.graph import check_graph
 from keras_nonlocal.preprocessing import remember
+
+_EXPORTED = (".tflite", ".onnx", ".xml")
 
 
 def load_model(name, source=None, clip=None, input_shape=None):
@@ -29,19 +34,25 @@ def load_model(name, source=None, clip=None, input_shape=None):
         ValueError: if it holds no network of videos, or something is missing that it does not tell.
     """
     if name in zoo.CHECKPOINTS:
-        return _load_known(zoo.CHECKPOINTS[name], input_shape)
+        return _load_known(zoo.CHECKPOINTS[name], source, input_shape)
     if not os.path.exists(name):
         raise FileNotFoundError(
             "`model` must be a name that `keras-nonlocal weights` lists, or a file. Received: "
             f"{name!r}, which is neither."
         )
     if name.endswith(".keras"):
-        model = keras.saving.load_model(name, compile=False)
+        model = read_keras_file(name)
+        check_graph(model)
         return model if source is None else remember(model, source, clip)
     if name.endswith(".h5"):
         raise ValueError(
-            f"`model` must hold a whole network. Received: {name!r}, weights alone. Build their "
-            "network in Python, load them, and pass it."
+            f"`model` must be a .keras file or a published one. Received: {name!r}. Load it in "
+            "Python, weights alone into their network, and pass that, or save it as .keras."
+        )
+    if os.path.isdir(name) or name.endswith(_EXPORTED):
+        raise ValueError(
+            f"`model` must be a network that was not exported yet. Received: {name!r}. Give the "
+            ".keras file, the published file or the name that it was made of."
         )
     findings = inspection.inspect_file(name)
     clip = clip or findings.clip
@@ -58,10 +69,45 @@ def load_model(name, source=None, clip=None, input_shape=None):
     )
 
 
-def _load_known(checkpoint, input_shape):
+def read_keras_file(path):
+    """Gives the model of a `.keras` file, uncompiled.
+
+    Args:
+        path: the file.
+
+    Returns:
+        A `keras.Model`.
+
+    Raises:
+        ValueError: if it is none, or holds what is known where it was made alone.
+    """
+    if not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"{str(path)!r} is no .keras file, or a part of one. Write it anew, by "
+            "model.save('network.keras')."
+        )
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (TypeError, ValueError, KeyError) as error:
+        unknown = re.search(r"Could not locate (?:class|function) '(\w+)'", str(error))
+        what = (
+            f"it holds {unknown[1]!r}, which is not Keras' or this package's" if unknown else error
+        )
+        raise ValueError(
+            f"{str(path)!r} cannot be loaded: {what}. Load it where that is defined, in Python: "
+            "keras.saving.load_model(path, custom_objects={...})."
+        ) from error
+
+
+def _load_known(checkpoint, source, input_shape):
     if checkpoint.builder is None:
         raise ValueError(
             f"`model` must be a network of videos. Received: {checkpoint.name!r}. {checkpoint.note}"
+        )
+    if source not in (None, checkpoint.source):
+        raise ValueError(
+            f"`source` must be {checkpoint.source!r} for {checkpoint.name!r}. Received: "
+            f"source={source!r}. Leave it out."
         )
     options = {} if input_shape is None else {"input_shape": tuple(input_shape)}
     return getattr(models, checkpoint.builder)(weights=checkpoint.name, **options)

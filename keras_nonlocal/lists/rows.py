@@ -21,8 +21,7 @@ def read_lines(file):
     """
     if not os.path.isfile(file):
         raise FileNotFoundError(
-            f"There is no file {os.fspath(file)!r}. Give the path of the file that lists the "
-            "videos."
+            f"There is no file {os.fspath(file)!r}. Give the path of a text file that is there."
         )
     try:
         # The signature is the mark that Windows' programs put in front.

@@ -31,6 +31,14 @@ def made(tmp_path_factory):
     layers = [pixels, keras.layers.GlobalAveragePooling3D(), keras.layers.Dense(2)]
     inputs = keras.Input((4, 32, 32, 3), dtype="uint8")
     fill(keras.Sequential([inputs, *layers])).save(root / "pixels.keras")
+    inputs = keras.Input((4, None, None, 3))
+    layers = [keras.layers.GlobalAveragePooling3D(), keras.layers.Dense(2)]
+    fill(keras.Sequential([inputs, *layers])).save(root / "open.keras")
+    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+    fill(keras.Sequential([keras.Input((32, 32, 3)), *layers])).save(root / "images.keras")
+    doubled = type("Doubled", (keras.layers.Layer,), {"call": lambda self, x: 2 * x})()
+    layers = [doubled, keras.layers.GlobalAveragePooling3D(), keras.layers.Dense(2)]
+    keras.Sequential([keras.Input((4, 32, 32, 3)), *layers]).save(root / "own.keras")
     (root / "names.txt").write_text("still\nmoving\n")
     return root
 
@@ -94,6 +102,24 @@ def test_clips_are_spread_and_normalised_as_the_source_does(source, convention, 
     assert [rows[0], rows[1]] == pytest.approx(expected.tolist(), abs=1e-6)
 
 
+def test_few_videos_give_several_clips_each_to_calibrate_by(work, capsys):
+    words = ("a.keras", "--to", "a.tflite", "--quantize", "int8", *TOLD, "--clips", "videos")
+    code, out, _ = run(capsys, "export", *words)
+    assert code == 0
+    assert "on 10 clips (the clips given)" in out and "clips_per_video=5" in out
+
+
+def test_an_export_that_does_not_tell_how_clips_are_prepared_says_so(work, capsys):
+    code, _, noise = run(capsys, "export", "a.keras", "--to", "served/1")
+    assert code == 0
+    assert "keras-nonlocal: warning: It does not tell how clips are prepared" in noise
+    code, _, noise = run(capsys, "predict", "served", "videos/a/0.mp4")
+    assert code == 1 and "--source-of-weights must be given, as served does not tell it" in noise
+    code, _, noise = run(capsys, "export", "a.keras", "--to", "served/2", *TOLD)
+    assert (code, noise) == (0, "")
+    assert run(capsys, "predict", "served", "videos/a/0.mp4")[0] == 0
+
+
 def test_versions_follow_each_other(work, capsys):
     for number in ("1", "2"):
         code, out, _ = run(capsys, "export", "a.keras", "--to", "served", "--next-version")
@@ -125,8 +151,8 @@ def test_a_video_that_cannot_be_read_does_not_stop_the_others(work, capsys):
     [
         (("predict", "a.keras", "v.mp4"), "--source-of-weights must be given, as a.keras"),
         (("predict", "a.keras", "v.mp4", *TOLD[:2]), "--clip must be given, as a.keras"),
-        (("predict", "nothing", "v.mp4"), "`model` must be a name that"),
-        (("predict", "nothing.tflite", "v.mp4"), "`path` must be an exported network"),
+        (("predict", "nothing", "v.mp4"), "MODEL must be a name that"),
+        (("predict", "nothing.tflite", "v.mp4"), "MODEL must be an exported network"),
         (("predict", "a.keras", "v.mp4", *TOLD, "--crop", "64"), "--crop must be left out"),
         (
             ("predict", "a.keras", "v.mp4", *TOLD[:2], "--clip", "8x2"),
@@ -137,13 +163,61 @@ def test_a_video_that_cannot_be_read_does_not_stop_the_others(work, capsys):
             ("export", "pixels.keras", "--to", "x", "--clips", "videos", *TOLD),
             "MODEL must take clips of floats",
         ),
-        (("export", "a.keras", "--to", "a.onnx", "--format", "tflite"), "`path` must end in"),
-        (("export", "a.keras", "--to", "a.keras"), "`path` must be that of a folder"),
+        (("export", "a.keras", "--to", "a.onnx", "--format", "tflite"), "--to must end in"),
+        (("export", "a.keras", "--to", "a.keras"), "--format must be given where --to ends in .ke"),
+        (
+            ("export", "a.keras", "--to", "a.keras", "--format", "saved_model"),
+            "--to must be that of a folder",
+        ),
+        (("export", "a.keras", "--to", "a.TFLITE"), "--to must end in '.tflite'"),
+        (("export", "a.keras", "--to", "a.onnx", "--next-version"), "--to must end in '.onnx'"),
+        (("export", "own.keras", "--to", "x"), "'own.keras' cannot be loaded: it holds 'Doubled'"),
+        (("predict", "own.keras", "v.mp4", *TOLD), "'own.keras' cannot be loaded: it holds 'Doub"),
+        (("evaluate", "own.keras", "videos", *TOLD), "'own.keras' cannot be loaded: it holds 'Dou"),
+        (
+            ("train", "videos", "--validation", "videos", "--run", "r", "--weights", "own.keras"),
+            "'own.keras' cannot be loaded: it holds 'Doub",
+        ),
+        (("predict", "images.keras", "v.mp4"), "MODEL must take square clips"),
+        (
+            ("predict", "camera_motion", "v.mp4", "--source-of-weights", "gluoncv"),
+            "--source-of-weights must be 'video-nonlocal-net' for 'camera_motion'",
+        ),
+        (
+            ("export", "camera_motion", "--to", "x", "--source-of-weights", "gluoncv"),
+            "--source-of-weights must be 'video-nonlocal-net' for 'camera_motion'",
+        ),
+        (
+            ("predict", "camera_motion", "v.mp4", "--clip", "8x4"),
+            "--clip must be 8x2 for camera_motion, which tells it",
+        ),
+        (("export", "open.keras", "--to", "a.tflite"), "--clip and --crop must be given for TFLi"),
+        (
+            ("export", "a.keras", "--to", "a.tflite", "--quantize", "int8"),
+            "--clips must hold clips that are typical for the use where --quantize 'int8'",
+        ),
+        (
+            ("export", "a.keras", "--to", "x", "--clips", "nothing", *TOLD),
+            "--clips must be a folder or a file",
+        ),
+        (
+            ("export", "a.keras", "--to", "x", "--clips", "videos/a/0.mp4", *TOLD),
+            "--clips must be of a known format",
+        ),
+        (("export", "a.keras", "--to", "x", "--classes", "nothing"), "There is no file 'nothing'"),
+        (("export", "a.keras", "--to", "x", "--clip", "4by2"), "--clip must be frames x stride"),
+        (
+            ("export", "a.keras", "--to", "videos", "--overwrite"),
+            "--to must be an export, and nothing else, to be replaced",
+        ),
         (("export", "a.keras", "--to", "x", "--clips", "videos"), "--source-of-weights must be"),
         (("export", "a.keras", "--to", "x", "--crop", "64"), "--clip must be given with --crop"),
-        (("export", "a.keras", "--to", "videos"), "`path` must not exist yet"),
-        (("export", "names.weights.h5", "--to", "x"), "`model` must be a name"),
-        (("export", "a.keras", "--to", "x", "--clip", "8x2"), "`clip` must have the 4 frames"),
+        (
+            ("export", "a.keras", "--to", "videos"),
+            "--to must not exist yet. Received: --to 'videos'. Pass --overwrite to replace it",
+        ),
+        (("export", "names.weights.h5", "--to", "x"), "MODEL must be a name"),
+        (("export", "a.keras", "--to", "x", "--clip", "8x2"), "--clip must have the 4 frames"),
     ],
 )
 def test_errors_are_one_line_and_nothing_is_written(words, message, work, capsys):

@@ -1,5 +1,7 @@
 """Clips out of what a user has."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -16,8 +18,9 @@ CLIPS = np.random.default_rng(0).normal(size=(150, *SHAPE)).astype("float32")
         [CLIPS[:60], CLIPS[60:]],
         [(CLIPS[:60], 0), (CLIPS[60:], 1)],
         [CLIPS.reshape(50, 3, *SHAPE)],
+        list(CLIPS),
     ],
-    ids=["array", "batches", "labelled", "views"],
+    ids=["array", "batches", "labelled", "views", "clips"],
 )
 def test_the_first_hundred_are_taken(given):
     np.testing.assert_array_equal(take_clips(given, SHAPE, "float32"), CLIPS[:100])
@@ -34,6 +37,12 @@ def test_batches_are_read_no_further_than_needed():
 def test_clips_of_several_sizes_are_refused():
     with pytest.raises(ValueError, match="`clips` must be of one size"):
         take_clips([CLIPS[:2], CLIPS[:2, :, :3]], (2, None, 4, 3), "float32")
+
+
+@pytest.mark.parametrize("given", ["videos", pathlib.Path("videos"), object()])
+def test_what_holds_no_clips_is_refused(given):
+    with pytest.raises(ValueError, match=r"`clips` must be an array of clips or a tf.data.*clip_d"):
+        take_clips(given, SHAPE, "float32")
 
 
 def test_noise_is_pixels_for_integers():

@@ -37,19 +37,59 @@ def test_nothing_has_the_final_name_before_the_end(tmp_path):
 
 
 def test_a_folder_replaces_a_folder(tmp_path):
-    for name in ("old", "new"):
+    for name in ("saved_model.pb", "model.xml"):
         with written_beside(tmp_path / "model") as written:
             written.mkdir()
             (written / name).touch()
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    assert [path.name for path in (tmp_path / "model").iterdir()] == ["new"]
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["model.xml"]
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "1"])
+def test_a_folder_that_is_no_export_is_never_replaced(name, tmp_path):
+    path = tmp_path / "served"
+    (path / name).mkdir(parents=True)
+    (path / "saved_model.pb").touch()
+    message = rf"`path` must be an export, and nothing else.*holds '{name}', which would be lost"
+    with pytest.raises(FileExistsError, match=message):
+        check_destination(path, overwrite=True)
+    with pytest.raises(FileExistsError, match=message), written_beside(path) as written:
+        written.write_text("new")
+    assert {each.name for each in path.iterdir()} == {name, "saved_model.pb"}
+    assert [each.name for each in tmp_path.iterdir()] == ["served"]
+
+
+def test_folders_made_for_an_export_that_fails_go_with_it(tmp_path):
+    (tmp_path / "there").mkdir()
+    for path in ("there/new/newer/model", "there/model"):
+        with pytest.raises(OSError, match="disk full"), written_beside(tmp_path / path) as written:
+            written.mkdir()
+            raise OSError("disk full")
+        assert [each.name for each in tmp_path.iterdir()] == ["there"]
+        assert not list((tmp_path / "there").iterdir())
+
+
+def test_a_link_that_leads_nowhere_stands_there(tmp_path):
+    (tmp_path / "model").symlink_to("nowhere")
+    with pytest.raises(FileExistsError, match="`path` must not exist yet"):
+        check_destination(tmp_path / "model", overwrite=False)
+    write(tmp_path / "model", "whole")
+    assert (tmp_path / "model").read_text() == "whole" and not (tmp_path / "nowhere").exists()
+
+
+def test_a_path_where_nothing_can_stand_is_refused(tmp_path):
+    (tmp_path / "video.mp4").touch()
+    with pytest.raises(NotADirectoryError, match=r"`path` must lie in a folder.*video.mp4' is a f"):
+        check_destination(tmp_path / "video.mp4" / "new" / "x.tflite", overwrite=False)
+    with pytest.raises(ValueError, match="`path` must name what is to be written"):
+        check_destination("", overwrite=False)
 
 
 @pytest.mark.parametrize("name", ["served", "replaced"])
 def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(name, tmp_path, monkeypatch):
     path = tmp_path / name
     path.mkdir()
-    (path / "old").touch()
+    (path / "model.xml").touch()
     rename = os.replace
 
     def fail(source, target):
@@ -62,7 +102,7 @@ def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(name, tmp_path, m
         written.mkdir()
         (written / "new").touch()
     assert [each.name for each in tmp_path.iterdir()] == [name]
-    assert [each.name for each in path.iterdir()] == ["old"]
+    assert [each.name for each in path.iterdir()] == ["model.xml"]
 
 
 def test_a_folder_may_have_any_name(tmp_path):

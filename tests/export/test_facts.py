@@ -81,3 +81,15 @@ def test_a_remembered_clip_of_other_frames_is_forgotten(clip, kept):
 def test_a_clip_of_other_frames_is_refused():
     with pytest.raises(ValueError, match=r"`clip` must have the 4 frames.*'8x8'.*clip='4x2'"):
         facts_of(classifier("softmax"), (4, 8, 8, 3), clip="8x8")
+
+
+@pytest.mark.parametrize("clip", ["8by2", "8x", 8])
+def test_what_is_no_clip_is_refused(clip):
+    with pytest.raises(ValueError, match=r"`clip` must be frames x stride.*Pass for example"):
+        facts_of(classifier("softmax"), (4, 8, 8, 3), clip=clip)
+
+
+@pytest.mark.parametrize("names", [3, "two.txt", {"a": 0}, ["a"], [0, 1, 2], ["a\nb", "c", "d"]])
+def test_names_are_one_line_of_text_for_each_class(names):
+    with pytest.raises(ValueError, match=r"`class_names` must be a list.*read_classes gives those"):
+        facts_of(classifier("softmax"), (4, 8, 8, 3), class_names=names)

@@ -486,16 +486,20 @@ def test_lowering_needs_sizes(build):
 
 
 @pytest.mark.parametrize(
-    "model",
+    "model, way_out",
     [
-        keras.Sequential([keras.layers.Dense(2)]),
-        type("Subclassed", (keras.Model,), {"call": lambda self, x: x})(),
-        "model.keras",
+        (keras.Sequential([keras.layers.Dense(2)]), r"Build it: model.build\(input_shape\)"),
+        (
+            type("Subclassed", (keras.Model,), {"call": lambda self, x: x})(),
+            "Build a functional model of its layers",
+        ),
+        ("model.keras", "Pass a keras.Model"),
     ],
     ids=["not built", "subclassed", "a path"],
 )
-def test_a_model_without_a_graph_is_refused(model):
-    with pytest.raises(ValueError, match="`model` must be a functional or a built sequential"):
+def test_a_model_without_a_graph_is_refused(model, way_out):
+    message = rf"`model` must be a functional or a built sequential.*{way_out}"
+    with pytest.raises(ValueError, match=message):
         fold(model)
 
 

@@ -1,5 +1,8 @@
 """The model that a name or a file stands for, and what it remembers."""
 
+import zipfile
+
+import keras
 import pytest
 
 import keras_nonlocal as knl
@@ -45,11 +48,40 @@ def test_a_published_file_is_built_for_the_size_that_is_wanted(tmp_path):
             FileNotFoundError,
             "`model` must be a name that .* 'nothing', which is neither",
         ),
-        ("x.weights.h5", ValueError, "`model` must hold a whole network.*weights alone"),
+        ("x.h5", ValueError, "`model` must be a .keras file or a published one.*'x.h5'"),
+        ("x.tflite", ValueError, "`model` must be a network that was not exported yet.*x.tflite"),
+        ("served", ValueError, "`model` must be a network that was not exported yet.*'served'"),
+        ("half.keras", ValueError, "'half.keras' is no .keras file, or a part of one"),
+        ("zip.keras", ValueError, "'zip.keras' cannot be loaded: .*config.json"),
+        ("not_built.keras", ValueError, "must be a functional or a built.*Build it: model.build"),
     ],
 )
 def test_what_is_no_network_is_refused(name, fault, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "x.weights.h5").write_bytes(b"")
+    (tmp_path / "served").mkdir()
+    for each in ("x.h5", "x.tflite"):
+        (tmp_path / each).write_bytes(b"")
+    with pytest.warns(UserWarning, match="not yet been built"):
+        keras.Sequential([keras.layers.Dense(2)]).save("not_built.keras")
+    (tmp_path / "half.keras").write_bytes((tmp_path / "not_built.keras").read_bytes()[:-200])
+    with zipfile.ZipFile("zip.keras", "w") as file:
+        file.writestr("other", "")
     with pytest.raises(fault, match=message):
         load_model(name)
+
+
+def test_a_layer_that_is_not_known_here_is_named(tmp_path):
+    class Doubled(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    path = str(tmp_path / "own.keras")
+    keras.Sequential([keras.Input((4,)), Doubled(), keras.layers.Dense(2)]).save(path)
+    with pytest.raises(ValueError, match=r"own.keras' cannot be loaded: it holds 'Doubled', which"):
+        load_model(path)
+
+
+def test_a_known_network_takes_its_own_pixels():
+    assert load_model("camera_motion", source="video-nonlocal-net").source == "video-nonlocal-net"
+    with pytest.raises(ValueError, match=r"`source` must be 'video-nonlocal-net' for 'camera_mo"):
+        load_model("camera_motion", source="torchvision")
