@@ -50,8 +50,7 @@ TFLite:
   space, and little time; `"float16"` saves space alone on CPUs, which widen the weights first.
   On some processors without AVX-512 even its float32 kernels are no faster than TensorFlow's.
 - has no 3-D max-pooling, and its 3-D convolution no fast path, so all is lowered to two dimensions,
-  Keras' own layers as well. But not 3-D convolutions with groups, which stay slow, nor pools with
-  padding, which are refused.
+  Keras' own layers as well, but not 3-D convolutions with groups, which stay slow.
 
 ONNX:
 

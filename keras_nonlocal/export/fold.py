@@ -30,8 +30,7 @@ def fold(model, input_shape=None, batch_size=None, lower=False, dtype="float32")
         batch_size: the batch size to fix; `None` leaves it free.
         lower: also run convolutions over space and time as 2-D ones over stacked frames, for
             targets that lack fast or quantised 3-D convolutions; likewise Keras' own 3-D
-            convolutions and pools, unless they have groups or channels first, or pools padding.
-            Needs known sizes.
+            convolutions and pools, unless they have groups or channels first. Needs known sizes.
         dtype: `"float32"`, whatever the model computes in; or `"bfloat16"` for the convolutions,
             the non-local blocks and all before them, where the processor has instructions for it:
             two or three digits, half the memory. The input, and what follows the last of them,

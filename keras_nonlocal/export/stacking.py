@@ -18,7 +18,7 @@ def needs_lowering(layer):
         return False
     config = layer.get_config()
     if isinstance(layer, tuple(_POOLS)):
-        return config["padding"] == "valid" and layer.data_format == "channels_last"
+        return layer.data_format == "channels_last"
     if config["padding"] == "symmetric":
         # Ours, whose own 2-D paths cover kernels over space alone and over time alone.
         over_space = layer.kernel_size[0] == 1 and layer.strides[0] == 1
@@ -41,7 +41,11 @@ def make_layer(layer, config):
     if isinstance(layer, tuple(_POOLS)):
         kind, _ = _kind_of(layer)
         return kind(
-            layer.pool_size[1:], layer.strides[1:], dtype=config["dtype"], name=config["name"]
+            layer.pool_size[1:],
+            layer.strides[1:],
+            padding=config["padding"],
+            dtype=config["dtype"],
+            name=config["name"],
         )
     return keras.layers.Conv2D(
         config["filters"],
@@ -117,7 +121,8 @@ def _pool(over_space, original, clips):
     places = ops.reshape(images, (-1, frames, height * width, channels))
     _, pool = _kind_of(original)
     size, stride = (original.pool_size[0], 1), (original.strides[0], 1)
-    places = pool(places, size, stride, "valid", "channels_last")
+    # What is padded takes part in no maximum and no mean, so the axes follow each other here too.
+    places = pool(places, size, stride, original.padding, "channels_last")
     return ops.reshape(places, (-1, places.shape[1], height, width, channels))
 
 

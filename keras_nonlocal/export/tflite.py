@@ -78,9 +78,13 @@ def convert(network, quantize=None, clips=None):
                 return _convert_calibrated(converter, network, clips)
             return converter.convert()
         except ConverterError as error:
+            lacking = sorted(set(re.findall(r"'tf\.(\w+)' op is neither a custom", str(error))))
+            told = f"which needs {', '.join(lacking)}"
+            if not lacking:
+                told = f"on which the converter says: {error}"
             raise ValueError(
                 f"`model` must consist of operations that TFLite has built in. Received: "
-                f"'{network.name}', on which the converter says: {error}"
+                f"'{network.name}', {told}. Build it without, or choose another format."
             ) from error
 
 
