@@ -67,11 +67,14 @@ def _termination_raised():
     """Has SIGTERM end the block like Ctrl-C, so that nothing half-written stays."""
     # Python hands signals to the main thread alone, and cannot restore what it did not set.
     before = signal.getsignal(signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread() or before is None:
+    own = threading.current_thread() is threading.main_thread()
+    if not own or before in (None, signal.SIG_IGN):
         yield
         return
 
     def stop(number, frame):
+        # The next one is not to cut short what tidies up.
+        signal.signal(number, signal.SIG_IGN)
         interrupt = KeyboardInterrupt()
         interrupt.signal = number
         raise interrupt

@@ -99,6 +99,36 @@ def test_termination_leaves_nothing_half_written(tmp_path, capsys, monkeypatch):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_whoever_ignores_termination_goes_on(capsys, monkeypatch):
+    def go_on(chosen):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+        raise ValueError("went on")
+
+    monkeypatch.setattr("keras_nonlocal.commands.weights.run", go_on)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert run(capsys, "weights") == (1, "", "keras-nonlocal: error: went on\n")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_second_termination_does_not_cut_short_what_tidies_up(capsys, monkeypatch):
+    tidied = []
+
+    def tidy(chosen):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)
+            tidied.append(True)
+
+    monkeypatch.setattr("keras_nonlocal.commands.weights.run", tidy)
+    assert run(capsys, "weights")[0] == 143 and tidied
+
+
 def test_the_version_is_the_packages(capsys):
     assert run(capsys, "--version") == (0, f"{knl.__version__}\n", "")
 

@@ -99,8 +99,8 @@ def read_clips(arguments):
     for video in arguments.videos:
         try:
             clips.append(read_clip(video, *how))
-        # PyAV's own errors are of these two kinds.
-        except (OSError, ValueError) as error:
+        # The last, where there is sound alone.
+        except (av.FFmpegError, OSError, ValueError, IndexError) as error:
             raise SystemExit(f"{video} cannot be read: {error}") from error
     return clips
 

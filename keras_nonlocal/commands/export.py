@@ -2,6 +2,8 @@
 
 import pathlib
 
+import tensorflow as tf
+
 from keras_nonlocal import data
 from keras_nonlocal.commands import arguments, printing
 from keras_nonlocal.commands.tested_network import check_takes_floats
@@ -16,8 +18,16 @@ from keras_nonlocal.lists.classes import read_classes
 from keras_nonlocal.models import calls
 from keras_nonlocal.models.architecture import parse_clip
 
-_FORMAT_OF_ENDING = {".tflite": "tflite", ".onnx": "onnx", "": "saved_model"}
+# The last two are refused for a folder.
+_FORMAT_OF_ENDING = {
+    **{".tflite": "tflite", ".onnx": "onnx", "": "saved_model"},
+    **{".keras": "saved_model", ".xml": "saved_model"},
+}
 _WORDS = {
+    # Whole phrases before the words in them.
+    "prepared as for model.predict, a milder `quantize`, or a `tolerance` that your use can bear": (
+        "or a milder --quantize"
+    ),
     "`path`": "--to",
     "path=": "--to ",
     "`format`": "--format",
@@ -34,6 +44,10 @@ _WORDS = {
     "clips=None": "no --clips",
     ", as an array or a tf.data.Dataset,": "",
     "`class_names`": "--classes",
+    "keras_nonlocal.lists.classes.read_classes gives those of a file.": "",
+    "`input_shape`": "the shape of --clip and --crop",
+    "input_shape=": "",
+    "`tolerance` is": "no more is let through than",
 }
 _WORDS_OF_VIDEOS = {"`source`": "--clips", ", or name it by `format`": ""}
 
@@ -60,7 +74,7 @@ def add_arguments(parser):
         action="store_true",
         help="write into PATH, under the number after the highest there",
     )
-    parser.add_argument("--format", choices=FORMATS, help="as PATH ends, else saved_model")
+    parser.add_argument("--format", choices=FORMATS, help="as PATH ends; of a folder saved_model")
     parser.add_argument(
         "--quantize",
         choices=QUANTIZATIONS[1:],
@@ -90,8 +104,13 @@ def run(chosen):
 
 
 def _run(chosen):
-    path = str(next_version(chosen.to)) if chosen.next_version else chosen.to
     form = chosen.format or _format_of(chosen.to)
+    if chosen.next_version and form in ("tflite", "onnx"):
+        raise ValueError(
+            f"--next-version must be left out for {form}, as versions are folders. Received: --to "
+            f"{chosen.to}."
+        )
+    path = str(next_version(chosen.to)) if chosen.next_version else chosen.to
     options = {
         "format": form,
         "quantize": chosen.quantize,
@@ -107,11 +126,11 @@ def _run(chosen):
     model = load_model(chosen.model, chosen.source_of_weights, chosen.clip, shape)
     shape = shape or model.input_shape[1:]
     facts = facts_of(model, shape)
-    if form == "tflite" and None in facts.input_shape:
+    if form == "tflite" and None in facts.input_shape and len(facts.input_shape) == 4:
         raise ValueError(
             "--clip and --crop must be given for TFLite, whose sizes are fixed, where MODEL leaves "
             f"some open. Received: an input of shape {facts.input_shape}. Add for example "
-            "--clip 8x8 --crop 224."
+            f"--clip {facts.input_shape[0] or 8}x2 --crop {facts.input_shape[1] or 224}."
         )
     lines, more = [], {}
     if chosen.classes:
@@ -132,6 +151,9 @@ def _run(chosen):
         lines.append(f"clips = knl.data.clip_dataset(videos, {views}")
     try:
         written = export(model, path, **options, **more)
+    except tf.errors.OpError as error:
+        # A video that cannot be read, above all.
+        raise ValueError(printing.reason_of(error)) from error
     except RuntimeError as error:
         # It answers otherwise, or Keras runs on another backend: told in one line like others.
         raise ValueError(str(error)) from error
@@ -144,7 +166,9 @@ def _run(chosen):
     imports = "import keras_nonlocal as knl\n"
     if chosen.classes:
         imports += "from keras_nonlocal.lists.classes import read_classes\n"
-    if facts.source is None and len(facts.input_shape) == 4 and "float" in facts.dtype:
+    takes_clips = len(shape) == 4 and shape[-1] == 3 and "float" in facts.dtype
+    told = (facts.source or chosen.source_of_weights, facts.clip or chosen.clip)
+    if takes_clips and None in told:
         told = "It does not tell how clips are prepared; --source-of-weights and --clip say so."
         printing.complain("warning", told)
     print("\nThe same in Python:\n\n" + imports + "\n" + "\n".join(lines))
@@ -154,7 +178,7 @@ def _run(chosen):
 def _format_of(path):
     ending = pathlib.Path(path).suffix.lower()
     # Of "served/1.5" the rest is a number, and no ending.
-    ending = ending if ending[1:].isalpha() else ""
+    ending = ending if ending[1:2].isalpha() else ""
     if ending not in _FORMAT_OF_ENDING:
         raise ValueError(
             f"--format must be given where --to ends in {ending}, which no format has. Received: "

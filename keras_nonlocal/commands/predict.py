@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import re
 
 import numpy as np
 import tensorflow as tf
@@ -68,9 +67,7 @@ def run(chosen):
         try:
             answers = predict(_read_clips(video, facts, chosen))
         except (OSError, ValueError, tf.errors.OpError) as fault:
-            # TensorFlow tells of a video that cannot be read among its own affairs.
-            told = re.findall(r"^\w*Error: (.+)$", str(fault), re.MULTILINE)
-            printing.complain("error", told[-1] if told else fault)
+            printing.complain("error", printing.reason_of(fault))
             code = 1
             continue
         best = _name_best(np.mean(answers, axis=0, dtype="float64"), facts, chosen.top)

@@ -16,7 +16,7 @@ def complain(kind, fault):
         fault: an exception, or a text.
     """
     # Keras prints some of its own in bold.
-    plain = re.sub(r"\x1b\[\d*m", "", str(fault))
+    plain = re.sub(r"\x1b\[[\d;]*m", "", str(fault))
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     # A line that ends in a colon goes on in the next one.
     joined = [line + " " if line.endswith(":") else line.rstrip(".") + "; " for line in lines[:-1]]
@@ -30,11 +30,18 @@ def in_words_of_the_command(text, words):
 
     Args:
         text: of the error.
-        words: dict, from the words of Python to those of the command.
+        words: dict, from the words of Python to those of the command. Words begin where a sentence
+            has them begin, and not inside the path of a file.
     """
     for python, option in words.items():
-        text = text.replace(python, option)
+        text = re.sub(rf"(?<![^\s(]){re.escape(python)}", lambda _, to=option: to, text)
     return text
+
+
+def reason_of(fault):
+    """Gives the reason for an error of `tf.data`, which TensorFlow tells among its own affairs."""
+    told = re.findall(r"^\w*Error: (.+)$", str(fault), re.MULTILINE)
+    return told[-1] if told else str(fault)
 
 
 @contextlib.contextmanager

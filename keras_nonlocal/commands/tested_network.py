@@ -169,7 +169,7 @@ def _load_keras_file(path, source, clip, crop):
             f"--clip {clip}."
         )
     crop = crop or (256 if shape[2] is None else round(shape[2] * 256 / 224))
-    lines = f"model = {calls.write_call('keras.saving.load_model', path)}"
+    lines = f"model = {calls.write_call('keras.saving.load_model', path, compile=False)}"
     resized = resize_input(model, crop, crop)
     if resized is not model:
         lines += f"\nmodel = knl.evaluation.resize_input(model, {crop}, {crop})"

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import os
-import re
 import shlex
 import sys
 import warnings
@@ -63,9 +62,8 @@ def run(chosen):
     except ValueError as fault:
         printing.complain("error", _in_words_of_the_command(str(fault)))
     except tf.errors.OpError as fault:
-        # A video that cannot be read, above all: TensorFlow tells of it among its own affairs.
-        told = re.findall(r"^\w*Error: (.+)$", str(fault), re.MULTILINE)
-        printing.complain("error", told[-1] if told else fault)
+        # A video that cannot be read, above all.
+        printing.complain("error", printing.reason_of(fault))
     return 1
 
 

@@ -27,14 +27,21 @@ def take_clips(clips, shape, dtype, least=1):
         ValueError: if there are too few, of another shape, or with values that are no numbers.
     """
     if not hasattr(clips, "shape"):
-        if isinstance(clips, (str, os.PathLike)) or not hasattr(clips, "__iter__"):
+        numbered = hasattr(clips, "__getitem__") and hasattr(clips, "__len__")
+        iterable = hasattr(clips, "__iter__") or numbered
+        if isinstance(clips, (str, os.PathLike, dict)) or not iterable:
             raise ValueError(
                 "`clips` must be an array of clips or a tf.data.Dataset. Received: "
                 f"{type(clips).__name__}. keras_nonlocal.data.clip_dataset makes one of videos."
             )
         taken = []
         for batch in clips:
-            batch = np.asarray(batch[0] if isinstance(batch, (tuple, list)) else batch)
+            if isinstance(batch, tuple) or (
+                isinstance(batch, list) and np.ndim(batch[0]) > len(shape)
+            ):
+                # Labels follow.
+                batch = batch[0]
+            batch = np.asarray(batch)
             if batch.ndim == len(shape) + 2:
                 batch = batch.reshape(-1, *batch.shape[2:])
             taken.extend([batch] if batch.ndim == len(shape) else batch)

@@ -6,10 +6,12 @@ import os
 import pathlib
 import tempfile
 
-# What exports that are folders consist of.
+# What makes a folder an export, and what else lies in one.
+_MARKS = {"saved_model.pb", "saved_model.pbtxt", "model.xml"}
 _IN_FOLDERS = {
-    *("saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"),
-    *("model.xml", "model.bin", "facts.json", "classes.txt", "report.json"),
+    *_MARKS,
+    *("variables", "assets", "assets.extra", "fingerprint.pb", "keras_metadata.pb"),
+    *("model.bin", "facts.json", "classes.txt", "report.json"),
 }
 
 
@@ -46,7 +48,8 @@ def check_destination(path, overwrite):
             f"`path` must not exist yet. Received: path={str(path)!r}. Pass overwrite=True to "
             "replace it, or another path."
         )
-    foreign = sorted(set(os.listdir(path)) - _IN_FOLDERS) if path.is_dir() else []
+    held = sorted(os.listdir(path)) if path.is_dir() else []
+    foreign = [name for name in held if name not in _IN_FOLDERS or _MARKS.isdisjoint(held)]
     if foreign:
         raise FileExistsError(
             "`path` must be an export, and nothing else, to be replaced. Received: "
@@ -86,18 +89,17 @@ def written_beside(path, overwrite=True):
         for follower in followers:
             # Never one that tells of another file than stands there.
             path.with_name(follower.name).unlink(missing_ok=True)
-        replaced = None
-        if path.is_dir() or (path.exists() and written.is_dir()):
-            # Renaming replaces a file by a file in one step, and nothing else.
-            replaced = pathlib.Path(room) / f"replaced.{path.name}"
-            os.replace(path, replaced)
+        replaced = pathlib.Path(room) / f"replaced.{path.name}"
         try:
+            if path.is_dir() or (path.exists() and written.is_dir()):
+                # Renaming replaces a file by a file in one step, and nothing else.
+                os.replace(path, replaced)
             os.replace(written, path)
-        except OSError as error:
-            if replaced is not None and not path.exists():
+        except BaseException as error:
+            if os.path.lexists(replaced) and not os.path.lexists(path):
                 os.replace(replaced, path)
             # A folder that appeared since the lines above: only an empty one would be replaced.
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            if getattr(error, "errno", None) in (errno.ENOTEMPTY, errno.EEXIST):
                 check_destination(path, overwrite=False)
             raise
         for follower in followers:

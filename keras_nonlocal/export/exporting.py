@@ -82,7 +82,9 @@ def export(
         ValueError: on an unknown `format` or `quantize`, sizes that the format needs and nobody
             gives, missing or unfit `clips`, a model without a graph or whose answers are not
             finite, operations that the format lacks.
-        FileExistsError: if `path` exists and `overwrite` is `False`.
+        FileExistsError: if `path` exists and `overwrite` is `False`, or is a folder that holds
+            more than an export.
+        NotADirectoryError: if the folder of `path` is a file.
         ImportError: if what writes or runs the format is not installed.
         OSError: if the disk is full.
         RuntimeError: if the export answers differently from the model, or Keras runs on

@@ -131,18 +131,20 @@ def _class_names_of(model, names):
     names = names if given else getattr(model, "class_names", None)
     if names is None:
         return None
-    fits = isinstance(names, (list, tuple)) and len(names) == classes
-    if not fits and not given:
-        # Remembered of a classifier that the user has replaced since.
-        return None
+    usable = not isinstance(names, (str, dict)) and hasattr(names, "__iter__")
+    listed = tuple(names) if usable else ()
     # Each takes a line of its own in what an export carries.
-    if not fits or not all(isinstance(name, str) and name.splitlines() == [name] for name in names):
+    lines = [name for name in listed if isinstance(name, str) and name.splitlines() == [name]]
+    if len(lines) != classes or len(listed) != classes:
+        if not given:
+            # Remembered of a classifier that the user has replaced since.
+            return None
         raise ValueError(
             f"`class_names` must be a list of one name, a text of one line, for each of the "
             f"{classes} classes of the model. Received: {names!r:.80}. "
             "keras_nonlocal.lists.classes.read_classes gives those of a file."
         )
-    return tuple(names)
+    return listed
 
 
 def _output_of(model):

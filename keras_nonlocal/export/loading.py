@@ -3,6 +3,7 @@
 import os
 import re
 import zipfile
+import zlib
 
 import keras
 
@@ -81,22 +82,35 @@ def read_keras_file(path):
     Raises:
         ValueError: if it is none, or holds what is known where it was made alone.
     """
+    damaged = (
+        f"{str(path)!r} is no .keras file, or a damaged one. Write it anew, by "
+        "model.save('network.keras')."
+    )
     if not zipfile.is_zipfile(path):
-        raise ValueError(
-            f"{str(path)!r} is no .keras file, or a part of one. Write it anew, by "
-            "model.save('network.keras')."
-        )
+        raise ValueError(damaged)
     try:
         return keras.saving.load_model(path, compile=False)
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(damaged) from error
     except (TypeError, ValueError, KeyError) as error:
-        unknown = re.search(r"Could not locate (?:class|function) '(\w+)'", str(error))
-        what = (
-            f"it holds {unknown[1]!r}, which is not Keras' or this package's" if unknown else error
-        )
+        unknown = _find_unknown(error)
+        if unknown is None:
+            raise ValueError(f"{str(path)!r} cannot be loaded: {error}") from error
         raise ValueError(
-            f"{str(path)!r} cannot be loaded: {what}. Load it where that is defined, in Python: "
+            f"{str(path)!r} cannot be loaded: it holds {unknown!r}, which is not Keras' or this "
+            "package's. Load it where that is defined, in Python: "
             "keras.saving.load_model(path, custom_objects={...})."
         ) from error
+
+
+def _find_unknown(error):
+    """The class or function that Keras looked for in vain, which it may tell of far below."""
+    while error is not None:
+        found = re.search(r"Could not locate (?:class|function) '(\w+)'", str(error))
+        if found:
+            return found[1]
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _load_known(checkpoint, source, input_shape):

@@ -115,7 +115,9 @@ class Lifeline:
         except BaseException as error:
             if self.status:
                 raise
-            self.status = 1
+            # Of an end by a signal, what a shell says of it.
+            number = getattr(error, "signal", None)
+            self.status = 128 + number if number else 1
             reason = f"it stopped with {type(error).__name__}: {str(error)[:500]}"
             self.tell(number=self.index, reason=reason)
             raise

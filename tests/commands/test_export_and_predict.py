@@ -115,6 +115,8 @@ def test_an_export_that_does_not_tell_how_clips_are_prepared_says_so(work, capsy
     assert "keras-nonlocal: warning: It does not tell how clips are prepared" in noise
     code, _, noise = run(capsys, "predict", "served", "videos/a/0.mp4")
     assert code == 1 and "--source-of-weights must be given, as served does not tell it" in noise
+    code, _, noise = run(capsys, "export", "a.keras", "--to", "served/1", *TOLD[:2], "--overwrite")
+    assert code == 0 and "keras-nonlocal: warning: It does not tell" in noise
     code, _, noise = run(capsys, "export", "a.keras", "--to", "served/2", *TOLD)
     assert (code, noise) == (0, "")
     assert run(capsys, "predict", "served", "videos/a/0.mp4")[0] == 0
@@ -164,13 +166,25 @@ def test_a_video_that_cannot_be_read_does_not_stop_the_others(work, capsys):
             "MODEL must take clips of floats",
         ),
         (("export", "a.keras", "--to", "a.onnx", "--format", "tflite"), "--to must end in"),
-        (("export", "a.keras", "--to", "a.keras"), "--format must be given where --to ends in .ke"),
+        (("export", "a.keras", "--to", "a.keras"), "--to must be that of a folder"),
+        (("export", "a.keras", "--to", "a.h5"), "--format must be given where --to ends in .h5"),
+        (
+            ("export", "source=a/x.keras", "--to", "x"),
+            "Received: 'source=a/x.keras', which is neit",
+        ),
+        (
+            ("export", "a.keras", "--to", "x", "--clip", "4x2", "--crop", "64"),
+            "the shape of --clip and --crop must fit the model's own",
+        ),
         (
             ("export", "a.keras", "--to", "a.keras", "--format", "saved_model"),
             "--to must be that of a folder",
         ),
         (("export", "a.keras", "--to", "a.TFLITE"), "--to must end in '.tflite'"),
-        (("export", "a.keras", "--to", "a.onnx", "--next-version"), "--to must end in '.onnx'"),
+        (
+            ("export", "a.keras", "--to", "a.onnx", "--next-version"),
+            "--next-version must be left out for onnx",
+        ),
         (("export", "own.keras", "--to", "x"), "'own.keras' cannot be loaded: it holds 'Doubled'"),
         (("predict", "own.keras", "v.mp4", *TOLD), "'own.keras' cannot be loaded: it holds 'Doub"),
         (("evaluate", "own.keras", "videos", *TOLD), "'own.keras' cannot be loaded: it holds 'Dou"),
@@ -191,7 +205,7 @@ def test_a_video_that_cannot_be_read_does_not_stop_the_others(work, capsys):
             ("predict", "camera_motion", "v.mp4", "--clip", "8x4"),
             "--clip must be 8x2 for camera_motion, which tells it",
         ),
-        (("export", "open.keras", "--to", "a.tflite"), "--clip and --crop must be given for TFLi"),
+        (("export", "open.keras", "--to", "a.tflite"), "Add for example --clip 4x2 --crop 224."),
         (
             ("export", "a.keras", "--to", "a.tflite", "--quantize", "int8"),
             "--clips must hold clips that are typical for the use where --quantize 'int8'",
@@ -228,9 +242,20 @@ def test_errors_are_one_line_and_nothing_is_written(words, message, work, capsys
     assert sorted(work.rglob("*")) == before
 
 
+def test_a_broken_video_among_the_clips_is_one_line(work, capsys):
+    (work / "videos" / "a" / "broken.mp4").write_bytes(b"nothing")
+    words = ("a.keras", "--to", "a.tflite", *TOLD, "--clips", "videos")
+    code, out, noise = run(capsys, "export", *words)
+    assert (code, out) == (1, "") and not (work / "a.tflite").exists()
+    (line,) = [line for line in noise.splitlines() if line.startswith("keras-nonlocal")]
+    assert line.startswith("keras-nonlocal: error: ") and "broken.mp4" in line
+
+
 def test_an_export_that_answers_otherwise_is_one_line_too(work, capsys, monkeypatch):
     monkeypatch.setitem(agreement.TOLERANCES, None, -1)
     code, out, noise = run(capsys, "export", "a.keras", "--to", "a.tflite")
     assert (code, out) == (1, "")
     assert noise.startswith("keras-nonlocal: error: The export of 'sequential")
+    assert "where no more is let through than " in noise
+    assert noise.endswith("pass typical --clips, or a milder --quantize.\n")
     assert len(noise.splitlines()) == 1 and not (work / "a.tflite").exists()

@@ -18,9 +18,12 @@ CLIPS = np.random.default_rng(0).normal(size=(150, *SHAPE)).astype("float32")
         [CLIPS[:60], CLIPS[60:]],
         [(CLIPS[:60], 0), (CLIPS[60:], 1)],
         [CLIPS.reshape(50, 3, *SHAPE)],
+        [[CLIPS[:60], [0] * 60], [CLIPS[60:], [1] * 90]],
         list(CLIPS),
+        [(clip, 0) for clip in CLIPS],
+        [list(CLIPS[:60]), list(CLIPS[60:])],
     ],
-    ids=["array", "batches", "labelled", "views", "clips"],
+    ids="array batches labelled views labelled-lists clips labelled-clips lists".split(),
 )
 def test_the_first_hundred_are_taken(given):
     np.testing.assert_array_equal(take_clips(given, SHAPE, "float32"), CLIPS[:100])
@@ -39,7 +42,7 @@ def test_clips_of_several_sizes_are_refused():
         take_clips([CLIPS[:2], CLIPS[:2, :, :3]], (2, None, 4, 3), "float32")
 
 
-@pytest.mark.parametrize("given", ["videos", pathlib.Path("videos"), object()])
+@pytest.mark.parametrize("given", ["videos", pathlib.Path("videos"), {"clips": CLIPS}, object()])
 def test_what_holds_no_clips_is_refused(given):
     with pytest.raises(ValueError, match=r"`clips` must be an array of clips or a tf.data.*clip_d"):
         take_clips(given, SHAPE, "float32")

@@ -51,7 +51,8 @@ def test_a_published_file_is_built_for_the_size_that_is_wanted(tmp_path):
         ("x.h5", ValueError, "`model` must be a .keras file or a published one.*'x.h5'"),
         ("x.tflite", ValueError, "`model` must be a network that was not exported yet.*x.tflite"),
         ("served", ValueError, "`model` must be a network that was not exported yet.*'served'"),
-        ("half.keras", ValueError, "'half.keras' is no .keras file, or a part of one"),
+        ("half.keras", ValueError, "'half.keras' is no .keras file, or a damaged one"),
+        ("damaged.keras", ValueError, "'damaged.keras' is no .keras file, or a damaged one"),
         ("zip.keras", ValueError, "'zip.keras' cannot be loaded: .*config.json"),
         ("not_built.keras", ValueError, "must be a functional or a built.*Build it: model.build"),
     ],
@@ -66,6 +67,9 @@ def test_what_is_no_network_is_refused(name, fault, message, tmp_path, monkeypat
     (tmp_path / "half.keras").write_bytes((tmp_path / "not_built.keras").read_bytes()[:-200])
     with zipfile.ZipFile("zip.keras", "w") as file:
         file.writestr("other", "")
+    content = (tmp_path / "not_built.keras").read_bytes()
+    assert b'"class_name"' in content
+    (tmp_path / "damaged.keras").write_bytes(content.replace(b'"class_name"', b'"class nome"'))
     with pytest.raises(fault, match=message):
         load_model(name)
 
@@ -78,6 +82,16 @@ def test_a_layer_that_is_not_known_here_is_named(tmp_path):
     path = str(tmp_path / "own.keras")
     keras.Sequential([keras.Input((4,)), Doubled(), keras.layers.Dense(2)]).save(path)
     with pytest.raises(ValueError, match=r"own.keras' cannot be loaded: it holds 'Doubled', which"):
+        load_model(path)
+
+
+def test_a_function_that_is_not_known_here_is_named(tmp_path):
+    def doubled(x):
+        return 2 * x
+
+    path = str(tmp_path / "own.keras")
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation=doubled)]).save(path)
+    with pytest.raises(ValueError, match=r"own.keras' cannot be loaded: it holds 'doubled', which"):
         load_model(path)
 
 
