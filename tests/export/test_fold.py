@@ -310,6 +310,16 @@ def test_half_precision_folds_to_float32(randomise, clips):
     assert answers(folded, clips).dtype == np.float32
 
 
+def test_a_nested_model_computes_in_the_precision_that_was_asked_for(randomise):
+    conv = keras.layers.Conv2D(4, 3, name="conv")
+    block = keras.Sequential([keras.Input((8, 8, 3)), conv], name="block")
+    model = randomise(keras.Sequential([keras.Input((8, 8, 3)), block]))
+    folded = fold(model, dtype="bfloat16")
+    assert folded.get_layer("block").get_layer("conv").kernel.dtype == "bfloat16"
+    expected = answers(model, images_of())
+    np.testing.assert_allclose(answers(folded, images_of()), expected, atol=0.05)
+
+
 def images_of(seed=0, shape=(8, 8, 3)):
     return np.random.default_rng(seed).normal(size=(2, *shape)).astype("float32")
 

@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 import re
 import shlex
+import signal
 import socket
 import threading
 
@@ -248,6 +249,15 @@ def test_an_error_of_ones_own_is_told_to_the_others(three, monkeypatch):
         assert "Process 1 of 3 is lost (it stopped with KeyError: 'a video')" in (
             three[index].describe()
         )
+
+
+def test_an_end_by_a_signal_is_the_status_of_the_process(three, monkeypatch):
+    stopped = KeyboardInterrupt()
+    stopped.signal = signal.SIGTERM
+    with pytest.raises(KeyboardInterrupt), three[1].guard(""):
+        raise stopped
+    assert three[1].status == 143
+    assert three[0].lost.wait(5) and three[2].lost.wait(5)
 
 
 def test_a_process_that_waits_for_the_lost_one_is_ended(three, monkeypatch, capsys):
