@@ -30,11 +30,12 @@ def in_words_of_the_command(text, words):
 
     Args:
         text: of the error.
-        words: dict, from the words of Python to those of the command. Words begin where a sentence
-            has them begin, and not inside the path of a file.
+        words: dict, from the words of Python to those of the command.
     """
     for python, option in words.items():
-        text = re.sub(rf"(?<![^\s(]){re.escape(python)}", lambda _, to=option: to, text)
+        # Not inside another word, such as the path of a file.
+        begins = r"(?<![^\s(])" if python[0].isalnum() else ""
+        text = re.sub(begins + re.escape(python), lambda _, to=option: to, text)
     return text
 
 
