@@ -93,24 +93,14 @@ def read_keras_file(path):
     except (zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(damaged) from error
     except (TypeError, ValueError, KeyError) as error:
-        unknown = _find_unknown(error)
+        unknown = re.search(r"Could not locate (?:class|function) '(\w+)'", str(error))
         if unknown is None:
             raise ValueError(f"{str(path)!r} cannot be loaded: {error}") from error
         raise ValueError(
-            f"{str(path)!r} cannot be loaded: it holds {unknown!r}, which is not Keras' or this "
+            f"{str(path)!r} cannot be loaded: it holds {unknown[1]!r}, which is not Keras' or this "
             "package's. Load it where that is defined, in Python: "
             "keras.saving.load_model(path, custom_objects={...})."
         ) from error
-
-
-def _find_unknown(error):
-    """The class or function that Keras looked for in vain, which it may tell of far below."""
-    while error is not None:
-        found = re.search(r"Could not locate (?:class|function) '(\w+)'", str(error))
-        if found:
-            return found[1]
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _load_known(checkpoint, source, input_shape):

@@ -90,7 +90,8 @@ def test_a_function_that_is_not_known_here_is_named(tmp_path):
         return 2 * x
 
     path = str(tmp_path / "own.keras")
-    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation=doubled)]).save(path)
+    inputs = keras.Input((4,))
+    keras.Model(inputs, keras.layers.Dense(2, activation=doubled)(inputs)).save(path)
     with pytest.raises(ValueError, match=r"own.keras' cannot be loaded: it holds 'doubled', which"):
         load_model(path)
 
