@@ -18,10 +18,13 @@ from keras_nonlocal.lists.classes import read_classes
 from keras_nonlocal.models import calls
 from keras_nonlocal.models.architecture import parse_clip
 
-# The last two are refused for a folder.
 _FORMAT_OF_ENDING = {
-    **{".tflite": "tflite", ".onnx": "onnx", "": "saved_model"},
-    **{".keras": "saved_model", ".xml": "saved_model"},
+    ".tflite": "tflite",
+    ".onnx": "onnx",
+    "": "saved_model",
+    # A folder may not be called so, as `export` says.
+    ".keras": "saved_model",
+    ".xml": "saved_model",
 }
 _WORDS = {
     # Whole phrases before the words in them.
@@ -167,10 +170,12 @@ def _run(chosen):
     if chosen.classes:
         imports += "from keras_nonlocal.lists.classes import read_classes\n"
     takes_clips = len(shape) == 4 and shape[-1] == 3 and "float" in facts.dtype
-    told = (facts.source or chosen.source_of_weights, facts.clip or chosen.clip)
-    if takes_clips and None in told:
-        told = "It does not tell how clips are prepared; --source-of-weights and --clip say so."
-        printing.complain("warning", told)
+    known = (facts.source or chosen.source_of_weights, facts.clip or chosen.clip)
+    if takes_clips and None in known:
+        printing.complain(
+            "warning",
+            "It does not tell how clips are prepared; --source-of-weights and --clip say so.",
+        )
     print("\nThe same in Python:\n\n" + imports + "\n" + "\n".join(lines))
     return 0
 
