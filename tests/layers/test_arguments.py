@@ -43,7 +43,7 @@ def test_one_integer_counts_for_all_axes():
 @pytest.mark.parametrize("policy", ("float32", "mixed_bfloat16", "float64"))
 def test_integers_are_cast_to_the_compute_dtype(policy, dtype):
     layer = keras.layers.Identity(dtype=policy)
-    cast = cast_inputs(layer, tf.constant([[0, 1], [1, 1]], dtype))
+    cast = cast_inputs(layer, tf.cast([[0, 1], [1, 1]], dtype))
     assert cast.dtype == layer.compute_dtype
     np.testing.assert_array_equal(tf.cast(cast, "float32"), [[0, 1], [1, 1]])
 
