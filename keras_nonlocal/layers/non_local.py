@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 from keras_nonlocal.layers import affinity
-from keras_nonlocal.layers.acceleration import xla_pays_off
 from keras_nonlocal.layers.arguments import check_choice, check_pool_size, is_positive_int
 from keras_nonlocal.layers.convolution import Conv3D
 from keras_nonlocal.layers.normalization import BatchNormalization
@@ -58,7 +57,6 @@ class NonLocal(keras.layers.Layer):
         self.norm_options = dict(norm_options or {})
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.supports_jit = xla_pays_off()
 
     def build(self, input_shape):
         self._check_input_shape(input_shape)
