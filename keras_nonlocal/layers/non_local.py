@@ -4,8 +4,12 @@ import keras
 from keras import ops
 
 from keras_nonlocal.layers import affinity
-from keras_nonlocal.layers.acceleration import xla_pays_off
-from keras_nonlocal.layers.arguments import check_choice, check_pool_size, is_positive_int
+from keras_nonlocal.layers.arguments import (
+    cast_inputs,
+    check_choice,
+    check_pool_size,
+    check_positive_int,
+)
 from keras_nonlocal.layers.convolution import Conv3D
 from keras_nonlocal.layers.normalization import BatchNormalization
 from keras_nonlocal.layers.pooling import max_pool
@@ -43,16 +47,8 @@ class NonLocal(keras.layers.Layer):
         check_choice("mode", mode, MODES)
         check_choice("pool_position", pool_position, ("before", "after"))
         check_choice("norm", norm, ("batch_norm", None))
-        if inner_channels is not None and not is_positive_int(inner_channels):
-            raise ValueError(
-                "`inner_channels` must be a positive integer, or None for half of the input's "
-                f"channels. Received: inner_channels={inner_channels!r}."
-            )
-        if not is_positive_int(memory_budget):
-            raise ValueError(
-                "`memory_budget` must be a positive integer, a number of bytes. Received: "
-                f"memory_budget={memory_budget!r}."
-            )
+        if inner_channels is not None:
+            inner_channels = check_positive_int("inner_channels", inner_channels)
         if taken := {"name", "dtype", "gamma_initializer"} & set(norm_options or {}):
             raise ValueError(
                 "`norm_options` must leave out 'name', 'dtype' and 'gamma_initializer', which the "
@@ -69,8 +65,7 @@ class NonLocal(keras.layers.Layer):
         self.norm_options = dict(norm_options or {})
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.memory_budget = memory_budget
-        self.supports_jit = xla_pays_off()
+        self.memory_budget = check_positive_int("memory_budget", memory_budget)
 
     def build(self, input_shape):
         self._check_input_shape(input_shape)
@@ -123,6 +118,7 @@ class NonLocal(keras.layers.Layer):
     def call(self, inputs, training=None, return_attention_scores=False):
         # Eager calls and traces may bring other sizes than those of `build`.
         self._check_input_shape(inputs.shape)
+        inputs = cast_inputs(self, inputs)
         x = self._split(inputs)
         pooled = self._pool(x) if self.pool_position == "before" else x
         if self.mode == "gaussian":

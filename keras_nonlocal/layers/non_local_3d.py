@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_nonlocal.layers.arguments import check_choice, is_positive_int
+from keras_nonlocal.layers.arguments import check_choice, check_positive_int
 from keras_nonlocal.layers.non_local import NonLocal
 
 
@@ -87,11 +87,7 @@ class NonLocal3D(NonLocal):
         super().__init__(*args, **kwargs)
         check_choice("axes", axes, ("spacetime", "space", "time"))
         if frames_per_group is not None:
-            if not is_positive_int(frames_per_group):
-                raise ValueError(
-                    "`frames_per_group` must be a positive integer, or None for one group of all "
-                    f"frames. Received: frames_per_group={frames_per_group!r}."
-                )
+            frames_per_group = check_positive_int("frames_per_group", frames_per_group)
             if axes == "space":
                 raise ValueError(
                     "`frames_per_group` needs attention across frames. Received: "
