@@ -5,7 +5,8 @@
 Each measurement runs in a process of its own: seconds of a forward and backward pass, and the
 growth of its peak memory over that of the loaded libraries. "direct" is the same layer with the
 N x M weights built whole, as other implementations do. Where that would not fit into
-`--memory` gigabytes it is left out, and the table says so.
+`--memory` gigabytes it is left out, and the table says so. "eager" is the layer under a tape
+without a `tf.function`.
 """
 
 import argparse
@@ -17,33 +18,35 @@ import sys
 import time
 
 MODES = ("gaussian", "embedded_gaussian", "dot_product", "concatenation")
+FORMS = ("graph", "direct", "eager")
 POSITIONS = (1024, 4096, 12544, 25088, 50176, 100352)
 
 
-def measure(mode, positions, channels, direct):
-    """Runs in a process of its own; gives seconds and megabytes."""
+def measure(mode, positions, channels, form):
+    """Runs in a process of its own; returns seconds and megabytes."""
     import numpy as np
     import tensorflow as tf
 
     import keras_nonlocal as knl
     from keras_nonlocal.layers import affinity
 
+    direct = form == "direct"
     if direct:
-        affinity.AFFINITY_BUDGET = float("inf")
         affinity.SORTING_PAYS_ABOVE_KEYS = float("inf")
         affinity.dot_product_mean = _direct_dot_product
     # Square maps of 8 frames, and keys pooled by two in space, as in the networks.
     side = round((positions / 8) ** 0.5)
-    layer = knl.NonLocal3D(mode=mode)
+    layer = knl.NonLocal3D(mode=mode, memory_budget=2**62 if direct else 2**28)
     x = np.random.default_rng(0).standard_normal((1, 8, side, side, channels)).astype("float32")
 
-    @tf.function
     def step(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
             loss = tf.reduce_sum(layer(x, training=True))
         return tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])[0]
 
+    if form != "eager":
+        step = tf.function(step)
     # A small clip traces and loads what any size needs.
     layer(x[:, :, :4, :4])
     step(tf.constant(x[:, :, :4, :4]))
@@ -70,8 +73,8 @@ def fits(positions, memory):
     return 4 * 4 * positions * positions / 4 < memory * 2**30
 
 
-def run(mode, positions, channels, direct):
-    request = json.dumps([mode, positions, channels, direct])
+def run(mode, positions, channels, form):
+    request = json.dumps([mode, positions, channels, form])
     output = subprocess.run(
         [sys.executable, __file__, "--one", request], check=True, capture_output=True, text=True
     ).stdout
@@ -89,9 +92,11 @@ def plot(rows, path):
         2, len(modes), figsize=(3.5 * len(modes), 6), sharex=True, sharey="row", squeeze=False
     )
     for column, mode in enumerate(modes):
-        for direct, style in ((True, "o--"), (False, "o-")):
-            mine = [row for row in rows if row[0] == mode and row[2] == direct]
-            label, color = ("all weights", "tab:red") if direct else ("this layer", "tab:blue")
+        for form, style in (("direct", "o--"), ("graph", "o-")):
+            mine = [row for row in rows if row[0] == mode and row[2] == form]
+            label, color = (
+                ("all weights", "tab:red") if form == "direct" else ("this layer", "tab:blue")
+            )
             for panel, value in ((panels[0, column], 3), (panels[1, column], 4)):
                 panel.loglog([r[1] for r in mine], [r[value] for r in mine], style, c=color)
                 panel.lines[-1].set_label(label)
@@ -121,19 +126,20 @@ def main():
 
     print(describe_machine("keras", "tensorflow", "jax", "numpy"))
     print(f"one clip of 8 frames, {arguments.channels} channels, float32, keys pooled by 2x2")
-    print(f"{'mode':20}{'positions':>10}  {'seconds':>9}{'direct':>9}  {'MB':>8}{'direct':>9}")
+    print(f"{'mode':20}{'positions':>10}  {'seconds':>9}{'MB':>8}", end="")
+    print("".join(f"  {form:>9}{'MB':>8}" for form in FORMS[1:]))
     rows = []
     for mode in arguments.modes:
         for positions in arguments.positions:
-            mine = run(mode, positions, arguments.channels, False)
-            rows.append((mode, positions, False, *mine))
-            line = f"{mode:20}{positions:10}  {mine[0]:9.3f}"
-            if fits(positions, arguments.memory):
-                theirs = run(mode, positions, arguments.channels, True)
-                rows.append((mode, positions, True, *theirs))
-                print(f"{line}{theirs[0]:9.3f}  {mine[1]:8.0f}{theirs[1]:9.0f}", flush=True)
-            else:
-                print(f"{line}{'no room':>9}  {mine[1]:8.0f}{'no room':>9}", flush=True)
+            print(f"{mode:20}{positions:10}", end="", flush=True)
+            for form in FORMS:
+                if form == "direct" and not fits(positions, arguments.memory):
+                    print(f"  {'no room':>9}{'':8}", end="", flush=True)
+                    continue
+                seconds, megabytes = run(mode, positions, arguments.channels, form)
+                rows.append((mode, positions, form, seconds, megabytes))
+                print(f"  {seconds:9.3f}{megabytes:8.0f}", end="", flush=True)
+            print()
     if arguments.plot:
         plot(rows, arguments.plot)
         print(f"drawn: {arguments.plot}")

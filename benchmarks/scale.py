@@ -27,7 +27,6 @@ CROP, CHANNELS, FLOAT = 224, 3, 4
 def count(depth, clip):
     """Counts NLI3D: multiply-adds and held values a clip, parameters, and norms."""
     import keras_nonlocal as knl
-    from keras_nonlocal.layers.affinity import AFFINITY_BUDGET
     from keras_nonlocal.models import summary
 
     model = knl.NLI3D(depth=depth, input_shape=(CLIPS[clip][0], CROP, CROP, CHANNELS))
@@ -37,7 +36,7 @@ def count(depth, clip):
         if hasattr(layer, "g"):  # A non-local block: theta, phi, g, the mean, and the weights.
             _, queries, keys = layer._scores_shape(layer.input.shape)
             values += 2 * (queries + keys) * layer.g.filters
-            values += min(queries * keys, AFFINITY_BUDGET // FLOAT)
+            values += min(queries * keys, layer.memory_budget // FLOAT)
     return {
         "multiply_adds": summary.count_multiply_adds(model),
         "values": values,

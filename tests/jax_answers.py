@@ -21,10 +21,7 @@ def main(folder):
     if keras.backend.backend() != "jax":
         raise SystemExit("Set KERAS_BACKEND=jax.")
     for path in sorted(folder.glob("*.keras")):
-        if path.stem.endswith("indirect"):
-            affinity.AFFINITY_BUDGET, affinity.SORTING_PAYS_ABOVE_KEYS = 3000, 0
-        else:
-            affinity.AFFINITY_BUDGET, affinity.SORTING_PAYS_ABOVE_KEYS = 2**28, 512
+        affinity.SORTING_PAYS_ABOVE_KEYS = 0 if path.stem.endswith("sorted") else 512
         model = keras.models.load_model(path)
         x = np.load(path.with_suffix(".npy"))
         trainable = [v.value for v in model.trainable_variables]

@@ -22,9 +22,9 @@ def answers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("jax")
     expected = {}
     models = {name: subjects.wrap(*s) for name, s in subjects.LAYERS.items()}
-    for mode in ("embedded_gaussian", "concatenation"):
-        factory, shape = subjects.LAYERS["non_local_3d"]
-        models[f"{mode}_indirect"] = subjects.wrap(factory, shape, mode=mode)
+    factory, shape = subjects.LAYERS["non_local_3d"]
+    models["in_chunks"] = subjects.wrap(factory, shape, memory_budget=3000)
+    models["concatenation_sorted"] = subjects.wrap(factory, shape, mode="concatenation")
     models |= {name: subjects.fill(make()) for name, make in subjects.NETWORKS.items()}
     for name, model in models.items():
         x = subjects.example(model.input_shape[1:])
@@ -59,8 +59,8 @@ def answers(tmp_path_factory):
 CHECKPOINTS = ("psf_nli3d_caffe2", "vnl_nli3d_affine", "mma_c2d", "gcv_nli3d")
 NAMES = [
     *subjects.LAYERS,
-    "embedded_gaussian_indirect",
-    "concatenation_indirect",
+    "in_chunks",
+    "concatenation_sorted",
     *subjects.NETWORKS,
 ]
 

@@ -56,17 +56,18 @@ def attend(layer, x):
     theta, phi, g = (v.reshape(-1, v.shape[-1]) for v in (theta, x_j, g))
     y = np.zeros((len(theta), g.shape[-1]), x.dtype)
     weights = np.zeros((len(theta), len(phi)), x.dtype)
+    w_f = np.asarray(layer.w_f) if layer.mode == "concatenation" else None
     for i in range(len(theta)):
-        f = np.array([pairwise(layer, theta[i], phi[j]) for j in range(len(phi))])
+        f = np.array([pairwise(layer, w_f, theta[i], phi[j]) for j in range(len(phi))])
         weights[i] = f / (f.sum() if "gaussian" in layer.mode else len(phi))
         for j in range(len(phi)):
             y[i] += weights[i, j] * g[j]
     return y.reshape(*x.shape[:-1], -1), weights
 
 
-def pairwise(layer, theta, phi):
+def pairwise(layer, w_f, theta, phi):
     if layer.mode == "concatenation":
-        return max(0.0, np.concatenate([theta, phi]) @ np.asarray(layer.w_f))
+        return max(0.0, np.concatenate([theta, phi]) @ w_f)
     if layer.mode == "dot_product":
         return theta @ phi
     return np.exp(theta @ phi / (np.sqrt(len(theta)) if layer.scale else 1.0))

@@ -1,3 +1,6 @@
+import functools
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -36,39 +39,52 @@ def make(layer_class=knl.NonLocal3D, shape=CLIP, dtype="float64", **options):
     return fill(layer), example(shape, dtype=dtype) - 0.5
 
 
-@pytest.fixture(params=["direct", "indirect"])
-def path(request, monkeypatch):
-    """Runs a test both with the N x M weights and with what avoids them."""
-    if request.param == "direct":
-        monkeypatch.setattr(affinity, "SORTING_PAYS_ABOVE_KEYS", 10**9)
-    else:
-        monkeypatch.setattr(affinity, "SORTING_PAYS_ABOVE_KEYS", 0)
-    return {"direct": {}, "indirect": {"memory_budget": 3000}}[request.param]
+# Each mode with the N x M weights and, where another form avoids them, with that.
+FORMS = {
+    "gaussian": ("gaussian", {}, 512),
+    "gaussian_in_chunks": ("gaussian", {"memory_budget": 3000}, 512),
+    "embedded_gaussian": ("embedded_gaussian", {}, 512),
+    "embedded_gaussian_in_chunks": ("embedded_gaussian", {"memory_budget": 3000}, 512),
+    "dot_product": ("dot_product", {}, 512),
+    "concatenation": ("concatenation", {}, 512),
+    "concatenation_sorted": ("concatenation", {}, 0),
+}
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_agrees_with_equation_in_float64(mode, options, path):
-    layer, x = make(mode=mode, **options, **path)
-    expected, weights = reference.non_local(layer, x)
+@pytest.fixture(params=FORMS)
+def form(request, monkeypatch):
+    """Arguments of a block that make it take one of the forms."""
+    mode, options, sorted_above = FORMS[request.param]
+    monkeypatch.setattr(affinity, "SORTING_PAYS_ABOVE_KEYS", sorted_above)
+    return {"mode": mode, **options}
+
+
+@functools.cache
+def loops(mode, name):
+    """What the loops of the reference give, which is the same for all forms of a mode."""
+    return reference.non_local(*make(mode=mode, **OPTIONS[name]))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_agrees_with_equation_in_float64(name, form):
+    layer, x = make(**OPTIONS[name], **form)
+    expected, weights = loops(form["mode"], name)
     outputs, scores = layer(x, return_attention_scores=True)
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-10)
     np.testing.assert_allclose(layer(x), expected, rtol=0, atol=1e-10)
     np.testing.assert_allclose(np.reshape(scores, np.shape(weights)), weights, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("layer_class", SHAPES, ids=lambda c: c.__name__)
-def test_agrees_with_equation_in_float32(mode, layer_class, path):
-    layer, x = make(layer_class, SHAPES[layer_class], "float32", mode=mode, **path)
+def test_agrees_with_equation_in_float32(layer_class, form):
+    layer, x = make(layer_class, SHAPES[layer_class], "float32", **form)
     expected, _ = reference.non_local(layer, x.astype("float64"))
     np.testing.assert_allclose(layer(x), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("options", ({}, {"pool_position": "after"}), ids=("before", "after"))
-def test_gradients_agree_with_finite_differences(mode, options, path):
-    layer, x = make(mode=mode, **options, **path)
+def test_gradients_agree_with_finite_differences(options, form):
+    layer, x = make(**options, **form)
     random = np.random.default_rng(3)
     cotangent = random.standard_normal(x.shape)
     tensors = [tf.Variable(x), *(v.value for v in layer.trainable_variables)]
@@ -85,43 +101,6 @@ def test_gradients_agree_with_finite_differences(mode, options, path):
         tensor.assign(value)
         slope = (losses[0] - losses[1]) / (2 * step)
         np.testing.assert_allclose(np.sum(gradient * direction), slope, rtol=2e-5, atol=2e-6)
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_chunks_and_sorting_give_the_direct_gradients(mode, monkeypatch):
-    layer, x = make(mode=mode, shape=(4, 8, 8, 8))
-
-    def gradients():
-        with tf.GradientTape() as tape:
-            tape.watch(x_tensor := tf.constant(x))
-            loss = tf.reduce_sum(layer(x_tensor) ** 2)
-        return tape.gradient(loss, [x_tensor, *(v.value for v in layer.trainable_variables)])
-
-    monkeypatch.setattr(affinity, "SORTING_PAYS_ABOVE_KEYS", 10**9)
-    direct = gradients()
-    monkeypatch.setattr(affinity, "SORTING_PAYS_ABOVE_KEYS", 0)
-    # 2 examples x 64 keys x 8 bytes a query: chunks of 48 queries, the last one smaller.
-    monkeypatch.setattr(affinity, "AFFINITY_BUDGET", 48 * 1024)
-    for a, b in zip(direct, gradients(), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-10 * max(1, np.abs(b).max()))
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_unknown_sizes_decide_in_the_graph(mode, path):
-    layer, x = make(mode=mode)
-    unknown = tf.TensorSpec([None, None, None, None, 8], tf.float64)
-
-    @tf.function(input_signature=[unknown])
-    def slope(x):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            loss = tf.reduce_sum(layer(x) ** 2)
-        return tape.gradient(loss, x)
-
-    with tf.GradientTape() as tape:
-        tape.watch(x_tensor := tf.constant(x))
-        loss = tf.reduce_sum(layer(x_tensor) ** 2)
-    np.testing.assert_allclose(slope(x), tape.gradient(loss, x_tensor), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("norm", ("batch_norm", None))
@@ -160,15 +139,57 @@ def test_scores_have_the_axes_that_attention_was_split_into(options, shape):
     assert layer.compute_output_shape(x.shape, return_attention_scores=True) == (x.shape, shape)
 
 
+@pytest.mark.parametrize("form", ("direct", "in_chunks"))
+@pytest.mark.parametrize("spread", (0.01, 0.5), ids="kernels_of_{}".format)
+@pytest.mark.parametrize("dtype", ("float16", "bfloat16"))
 @pytest.mark.parametrize("mode", ("gaussian", "embedded_gaussian"))
-def test_softmax_is_float32_under_mixed_precision(mode):
-    layer = knl.NonLocal3D(mode=mode, dtype="mixed_bfloat16")
-    layer.build((None, *CLIP))
-    outputs, scores = fill(layer)(example(CLIP), return_attention_scores=True)
-    assert outputs.dtype == "bfloat16"
+@pytest.mark.parametrize("scale", (True, False), ids=("scaled", "unscaled"))
+def test_half_precision_takes_the_softmax_of_float32_logits(mode, dtype, spread, form, scale):
+    budget = 2**28 if form == "direct" else 2 * 7 * 12 * 4
+    layer = knl.NonLocal1D(
+        mode=mode, scale=scale, norm=None, dtype=f"mixed_{dtype}", memory_budget=budget
+    )
+    random = np.random.default_rng(0)
+    x = random.uniform(-10, 10, (2, 24, 1024)).astype("float32")
+    layer.build(x.shape)
+    for variable in layer.weights:
+        variable.assign(random.standard_normal(variable.shape) * spread)
+    half = keras.ops.cast(x, dtype)
+    pooled = layer._pool(half)
+    embedded = mode != "gaussian"
+    theta, phi = (layer.theta(half), layer.phi(pooled)) if embedded else (half, pooled)
+    theta, phi, g = (np.array(keras.ops.cast(v, "float64")) for v in (theta, phi, layer.g(pooled)))
+    logits = theta @ np.swapaxes(phi, 1, 2) * (theta.shape[-1] ** -0.5 if scale else 1.0)
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    outputs, scores = layer(x, return_attention_scores=True)
+    assert outputs.dtype == dtype
     assert scores.dtype == "float32"
-    # In bfloat16 rows of 24 weights would miss 1 by some 1e-3.
-    np.testing.assert_allclose(np.sum(scores, -1), 1, rtol=0, atol=1e-6)
+    # What float32 leaves of the largest logit is the error of a weight's logarithm.
+    rounding = 4 * np.abs(logits).max() * 2.0**-24 * np.sqrt(theta.shape[-1])
+    np.testing.assert_allclose(scores, weights, rtol=0, atol=1e-6 + rounding)
+    y = keras.ops.cast(weights @ g, dtype)
+    expected = np.array(keras.ops.cast(layer.out(y) + half, "float32"))
+    assert np.isfinite(expected).all()
+    precision = {"float16": 2.0**-9, "bfloat16": 2.0**-6}[dtype]
+    actual = np.array(keras.ops.cast(outputs, "float32"))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=precision * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("dtype", ("mixed_float16", "mixed_bfloat16"))
+def test_chunks_have_the_gradients_of_half_precision_without_chunks(dtype):
+    layer = fill(_built(knl.NonLocal3D(dtype=dtype), (None, 4, 8, 8, 8)))
+    x = example((4, 8, 8, 8)) - 0.5
+
+    def gradients(budget):
+        layer.memory_budget = budget
+        with tf.GradientTape() as tape:
+            tape.watch(inputs := tf.constant(x, "float32"))
+            loss = tf.reduce_sum(tf.cast(layer(inputs), "float32") ** 2)
+        return tape.gradient(loss, [inputs, layer.theta.kernel.value, layer.phi.kernel.value])
+
+    for one, other in zip(gradients(2**28), gradients(64 * 64 * 4), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=0.02 * np.abs(one).max())
 
 
 def test_dot_product_does_not_overflow_in_float16():
@@ -206,6 +227,11 @@ def _built(layer, shape):
         (lambda: knl.NonLocal3D(axes="rows"), "`axes` must be one of 'spacetime'"),
         (lambda: knl.NonLocal3D(pool_position="x"), "`pool_position` must be one of"),
         (lambda: knl.NonLocal3D(norm="layer_norm"), "`norm` must be one of 'batch_norm', None"),
+        (lambda: knl.NonLocal3D(memory_budget=0), "`memory_budget` must be a positive"),
+        (
+            lambda: knl.NonLocal1D(norm_options={"name": "a", "dtype": "b"}),
+            "leave out 'name', 'dty",
+        ),
         (lambda: knl.NonLocal3D(inner_channels=0), "`inner_channels` must be a positive"),
         (lambda: knl.NonLocal3D(pool_size=(2, 2)), "a tuple of 3 of them"),
         (lambda: knl.NonLocal3D(frames_per_group=0), "`frames_per_group` must be a positive"),
@@ -237,6 +263,67 @@ def test_bad_arguments_are_refused_by_name(make_layer, words):
 def test_bad_inputs_are_refused_with_a_way_out(layer, shape, words):
     with pytest.raises(ValueError, match=words):
         layer()(np.ones(shape, "float32"))
+
+
+@pytest.mark.parametrize("axes", ("spacetime", "time"))
+@pytest.mark.parametrize("how", ("eager", "graph", "xla"))
+def test_frames_that_groups_do_not_divide_are_refused_after_build(axes, how):
+    # 2 clips of 6 frames divide into 3 groups of 4, of which one would hold both clips.
+    layer = knl.NonLocal3D(frames_per_group=4, axes=axes)
+    layer.build((None, None, 2, 2, 8))
+    run = layer
+    if how != "eager":
+        unknown = [tf.TensorSpec((None, None, 2, 2, 8))]
+        run = tf.function(layer, input_signature=unknown, jit_compile=how == "xla")
+    x = tf.constant(example((8, 2, 2, 8)))
+    np.testing.assert_allclose(run(x), x, rtol=0, atol=1e-6)
+    words = "reshape" if how == "xla" else r"(?s)`frames_per_group` must divide.*4.*\b6\b"
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=words):
+        run(x[:, :6])
+
+
+def test_groups_of_unknown_frames_keep_clips_apart():
+    layer, x = make(frames_per_group=2)
+    expected, _ = reference.non_local(layer, x)
+    unknown = tf.TensorSpec((None, None, 5, 6, 8), "float64")
+    np.testing.assert_allclose(
+        tf.function(layer, input_signature=[unknown])(x), expected, atol=1e-10
+    )
+
+
+def test_one_key_gives_theta_and_phi_zero_gradients():
+    layer, x = make(knl.NonLocal1D, (2, 8))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(tf.constant(x)) ** 2)
+    kernels = [layer.theta.kernel.value, layer.phi.kernel.value, layer.g.kernel.value]
+    theta, phi, g = tape.gradient(loss, kernels)
+    assert not np.any(theta) and not np.any(phi) and np.any(g)
+
+
+def test_initializers_may_be_functions():
+    layer = knl.NonLocal1D(
+        kernel_initializer=lambda shape, dtype=None: keras.ops.ones(shape, dtype)
+    )
+    layer.build((None, 4, 8))
+    assert np.all(layer.theta.kernel == 1)
+
+
+def test_integer_inputs_are_cast():
+    layer, _ = make(knl.NonLocal2D, SHAPES[knl.NonLocal2D], "float32")
+    x = np.random.default_rng(0).integers(0, 255, (2, *SHAPES[knl.NonLocal2D]), "uint8")
+    np.testing.assert_array_equal(layer(x), layer(x.astype("float32")))
+
+
+def test_sizes_of_numpy_are_taken_and_saved_as_numbers():
+    layer = knl.NonLocal3D(
+        inner_channels=np.int64(4),
+        pool_size=(np.int32(1), 2, 2),
+        frames_per_group=np.int64(2),
+        memory_budget=np.int64(10_000),
+    )
+    copy = knl.NonLocal3D.from_config(json.loads(json.dumps(layer.get_config())))
+    assert copy.pool_size == (1, 2, 2)
+    assert (copy.inner_channels, copy.frames_per_group, copy.memory_budget) == (4, 2, 10_000)
 
 
 def test_another_number_of_channels_is_refused():

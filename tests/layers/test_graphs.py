@@ -1,0 +1,146 @@
+"""Non-local blocks in graphs: no conditions, and gradients that XLA and outer tapes can take."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_nonlocal as knl
+from keras_nonlocal.layers import Conv3D, MaxPooling3D
+from tests.subjects import example, fill
+
+# Shapes of inputs and options; how clips are split does not depend on the mode.
+BLOCKS = {
+    "1d": (knl.NonLocal1D, (24, 6), {}),
+    "2d": (knl.NonLocal2D, (8, 10, 6), {}),
+    "2d_in_chunks": (knl.NonLocal2D, (8, 10, 6), {"memory_budget": 80 * 8 * 8}),
+    "spacetime": (knl.NonLocal3D, (4, 6, 6, 6), {"pool_size": (2, 1, 3)}),
+    "space": (knl.NonLocal3D, (4, 6, 6, 6), {"axes": "space", "pool_position": "after"}),
+    "time": (knl.NonLocal3D, (4, 6, 6, 6), {"axes": "time", "pool_size": None}),
+    "time_in_chunks": (
+        knl.NonLocal3D,
+        (4, 6, 6, 6),
+        {"axes": "time", "frames_per_group": 2, "memory_budget": 400},
+    ),
+}
+MODES = {
+    "embedded_gaussian": tuple(BLOCKS),
+    "gaussian": ("2d", "2d_in_chunks"),
+    "dot_product": ("2d",),
+    # Keys are sorted where their number is unknown.
+    "concatenation": ("2d",),
+}
+CASES = [(mode, sizes) for mode in MODES for sizes in ("known", "unknown")]
+
+
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
+def blocks(request):
+    """Blocks of a mode, their inputs, and the specifications of these."""
+    mode, sizes = request.param
+    layers, inputs, specs = [], [], []
+    for name in MODES[mode]:
+        make, shape, options = BLOCKS[name]
+        layer = make(mode=mode, dtype="float64", **options)
+        layer.build((None, *shape))
+        layers.append(fill(layer))
+        inputs.append(tf.constant(example(shape, dtype="float64")) - 0.5)
+        free = shape if sizes == "known" else (*[None] * (len(shape) - 1), shape[-1])
+        specs.append(tf.TensorSpec((None, *free), "float64"))
+    return layers, inputs, specs, sizes
+
+
+def outputs_of(layers, inputs):
+    return [layer(x, training=True) for layer, x in zip(layers, inputs, strict=True)]
+
+
+def slopes(layers, inputs):
+    """Gradients of a weighted sum of each output, by its input and its weights."""
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        losses = [tf.reduce_sum(y * tf.cos(y)) for y in outputs_of(layers, inputs)]
+    variables = [v.value for layer in layers for v in layer.trainable_variables]
+    return tape.gradient(losses, [*inputs, *variables])
+
+
+@pytest.fixture(scope="module")
+def expected(blocks):
+    """The gradients without a graph, which other tests hold to finite differences."""
+    layers, inputs, _, _ = blocks
+    return slopes(layers, inputs)
+
+
+def assert_close(actual, expected):
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-9 * max(np.abs(other).max(), 1))
+
+
+@pytest.fixture(scope="module")
+def step(blocks):
+    layers, _, specs, _ = blocks
+    return tf.function(lambda *x: slopes(layers, list(x)), input_signature=specs, jit_compile=True)
+
+
+def test_xla_takes_the_gradient_of_any_batch(blocks, step, expected):
+    assert_close(step(*blocks[1]), expected)
+
+
+def test_a_tape_outside_of_the_graph_takes_its_gradient(blocks, expected):
+    layers, inputs, specs, _ = blocks
+    graph = tf.function(lambda *x: outputs_of(layers, list(x)), input_signature=specs)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        losses = [tf.reduce_sum(y * tf.cos(y)) for y in graph(*inputs)]
+    variables = [v.value for layer in layers for v in layer.trainable_variables]
+    assert_close(tape.gradient(losses, [*inputs, *variables]), expected)
+
+
+def test_graphs_have_no_conditions_and_loops_for_unknown_sizes_alone(blocks, step):
+    layers, _, _, sizes = blocks
+    operations = _operations(step.get_concrete_function())
+    assert "BatchMatMulV2" in operations
+    assert not {"If", "StatelessIf", "Case", "StatelessCase"} & operations
+    loops = sizes == "unknown" and "gaussian" in layers[0].mode
+    assert bool({"While", "StatelessWhile"} & operations) == loops
+
+
+def _operations(concrete):
+    definition = concrete.graph.as_graph_def()
+    nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
+    return {node.op for node in nodes}
+
+
+def test_fit_under_xla_takes_an_incomplete_last_batch():
+    clips, labels = example((4, 8, 8, 3), batch=3), np.array([0, 1, 2])
+    trained = []
+    for jit_compile in (False, True):
+        x = inputs = keras.Input((4, 8, 8, 3))
+        for layer in (Conv3D(8, (3, 1, 1)), knl.NonLocal3D(), MaxPooling3D(2, 2, (1, 0, 0))):
+            x = layer(x)
+        x = keras.layers.GlobalAveragePooling3D()(x)
+        model = fill(keras.Model(inputs, keras.layers.Dense(3, "softmax")(x)))
+        optimizer = keras.optimizers.SGD(0.01)
+        model.compile(optimizer, "sparse_categorical_crossentropy", jit_compile=jit_compile)
+        assert model.jit_compile == jit_compile
+        data = tf.data.Dataset.from_tensor_slices((clips, labels)).batch(2)
+        model.fit(data, epochs=2, shuffle=False, verbose=0)
+        trained.append(model)
+    for one, other in zip(*(model.weights for model in trained), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-4 * max(np.abs(one).max(), 1))
+
+
+def test_an_eager_tape_does_not_hold_the_weights_of_chunks():
+    queries, keys, budget = 4096, 4096, 2**21  # 64 MB of weights, 2 MB at a time.
+    layer = knl.NonLocal1D(pool_size=None, memory_budget=budget)
+    x = tf.constant(example((queries, 8), batch=1))
+    layer(x)
+    before = _resident()
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(x))
+        held = _resident() - before
+    assert held < queries * keys * 4 / 2
+    assert tape.gradient(loss, layer.g.kernel.value) is not None
+
+
+def _resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
