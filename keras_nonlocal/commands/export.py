@@ -7,13 +7,13 @@ import tensorflow as tf
 from keras_nonlocal import data
 from keras_nonlocal.commands import arguments, printing
 from keras_nonlocal.commands.tested_network import check_takes_floats
-from keras_nonlocal.export.calibration import LEAST_CALIBRATION_CLIPS
-from keras_nonlocal.export.exporting import FORMATS, export
-from keras_nonlocal.export.facts import facts_of
-from keras_nonlocal.export.loading import load_model
-from keras_nonlocal.export.report import read_report, report_path
-from keras_nonlocal.export.tflite import QUANTIZATIONS
-from keras_nonlocal.export.versions import next_version
+from keras_nonlocal.exporting.calibration import LEAST_CALIBRATION_CLIPS
+from keras_nonlocal.exporting.exporting import FORMATS, export
+from keras_nonlocal.exporting.facts import facts_of
+from keras_nonlocal.exporting.loading import load_model
+from keras_nonlocal.exporting.report import read_report, report_path
+from keras_nonlocal.exporting.tflite import QUANTIZATIONS
+from keras_nonlocal.exporting.versions import next_version
 from keras_nonlocal.lists.classes import read_classes
 from keras_nonlocal.models import calls
 from keras_nonlocal.models.architecture import parse_clip

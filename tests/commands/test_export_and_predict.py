@@ -7,8 +7,8 @@ import keras
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.export import agreement
-from keras_nonlocal.export.artefacts import load_artefact
+from keras_nonlocal.exporting import agreement
+from keras_nonlocal.exporting.artefacts import load_artefact
 from tests.made_videos import moving_bars, write
 from tests.subjects import fill
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from keras_nonlocal.export import fold
-from keras_nonlocal.export.facts import Facts
-from keras_nonlocal.export.tflite import convert
-from keras_nonlocal.export.tflite_metadata import add_metadata, read_facts
+from keras_nonlocal.exporting import fold
+from keras_nonlocal.exporting.facts import Facts
+from keras_nonlocal.exporting.tflite import convert
+from keras_nonlocal.exporting.tflite_metadata import add_metadata, read_facts
 from keras_nonlocal.preprocessing import normalization_of
 
 NAMES = ("pan_left", "zoom in", "Größe", "still")

@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 import keras_nonlocal
-from keras_nonlocal.export import agreement, artefacts, export, exporting
-from keras_nonlocal.export.report import read_report
+from keras_nonlocal.exporting import agreement, artefacts, export, exporting
+from keras_nonlocal.exporting.report import read_report
 
 # `None` in `sys.modules` makes an import fail.
 SERVE = """
@@ -243,10 +243,6 @@ def test_another_backend_is_refused(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(RuntimeError, match=r"needs Keras on TensorFlow.*backend 'jax'"):
         export(tiny, tmp_path / "x")
-
-
-def test_the_name_is_public():
-    assert keras_nonlocal.export is export
 
 
 def test_int8_needs_enough_clips(tiny, tmp_path):

@@ -11,9 +11,9 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 import keras_nonlocal
-from keras_nonlocal.export.facts import Facts
-from keras_nonlocal.export.litert import load_tflite
-from keras_nonlocal.export.tflite import QUANTIZATIONS, write_tflite
+from keras_nonlocal.exporting.facts import Facts
+from keras_nonlocal.exporting.litert import load_tflite
+from keras_nonlocal.exporting.tflite import QUANTIZATIONS, write_tflite
 from keras_nonlocal.layers import (
     BatchNormalization,
     Conv3D,

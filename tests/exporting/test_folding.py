@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_nonlocal.export import fold
+from keras_nonlocal.exporting import fold
 from keras_nonlocal.layers import BatchNormalization, Conv3D, NonLocal2D, NonLocal3D
 
 LAST = keras.layers.BatchNormalization

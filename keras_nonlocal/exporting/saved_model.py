@@ -4,11 +4,11 @@ import pathlib
 
 import numpy as np
 
-from keras_nonlocal.export.artefacts import Artefact
-from keras_nonlocal.export.facts import Facts
-from keras_nonlocal.export.serving import make_signatures
-from keras_nonlocal.export.versions import find_version
-from keras_nonlocal.export.warm_up import write_warm_up
+from keras_nonlocal.exporting.artefacts import Artefact
+from keras_nonlocal.exporting.facts import Facts
+from keras_nonlocal.exporting.serving import make_signatures
+from keras_nonlocal.exporting.versions import find_version
+from keras_nonlocal.exporting.warm_up import write_warm_up
 
 _EXTRA = "assets.extra"
 

@@ -7,13 +7,13 @@ import pathlib
 
 import keras
 
-from keras_nonlocal.export import agreement, calibration, report
-from keras_nonlocal.export.artefacts import load_artefact
-from keras_nonlocal.export.destination import check_destination, written_beside
-from keras_nonlocal.export.facts import facts_of
-from keras_nonlocal.export.fold import fold
-from keras_nonlocal.export.graph import check_graph, is_in_training, resolve_input_shape
-from keras_nonlocal.export.tflite import QUANTIZATIONS, write_tflite
+from keras_nonlocal.exporting import agreement, calibration, report
+from keras_nonlocal.exporting.artefacts import load_artefact
+from keras_nonlocal.exporting.destination import check_destination, written_beside
+from keras_nonlocal.exporting.facts import facts_of
+from keras_nonlocal.exporting.folding import fold
+from keras_nonlocal.exporting.graph import check_graph, is_in_training, resolve_input_shape
+from keras_nonlocal.exporting.tflite import QUANTIZATIONS, write_tflite
 from keras_nonlocal.preprocessing import preprocess_input
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -105,7 +105,7 @@ def export(
             "then load and export it with KERAS_BACKEND=tensorflow."
         )
     if isinstance(model, (str, os.PathLike)):
-        from keras_nonlocal.export.loading import load_model
+        from keras_nonlocal.exporting.loading import load_model
 
         model = load_model(str(model), source, clip, input_shape)
     check_graph(model)
@@ -157,22 +157,22 @@ def _write(model, path, facts, format, quantize, clips, input_shape, top):
         return
     network = fold(model, input_shape)
     if format == "saved_model":
-        from keras_nonlocal.export.saved_model import write_saved_model
+        from keras_nonlocal.exporting.saved_model import write_saved_model
 
         write_saved_model(network, path, facts, top)
     elif format == "onnx":
-        from keras_nonlocal.export.onnx_file import write_onnx
+        from keras_nonlocal.exporting.onnx_file import write_onnx
 
         write_onnx(network, path, facts)
     else:
-        from keras_nonlocal.export.openvino_file import write_openvino
+        from keras_nonlocal.exporting.openvino_file import write_openvino
 
         write_openvino(network, path, facts)
 
 
 def _compare_pixels(model, written, facts, tolerance, path):
     """Holds what clients get for pixels to the model's answer to the same, prepared in Python."""
-    from keras_nonlocal.export.saved_model import serve_pixels
+    from keras_nonlocal.exporting.saved_model import serve_pixels
 
     shape = calibration.example_shape(facts.input_shape)
     pixels = calibration.make_noise(shape, "uint8", count=1)

@@ -10,7 +10,7 @@ import keras
 from keras_nonlocal import models
 from keras_nonlocal.checkpoints import inspection, zoo
 from keras_nonlocal.checkpoints.load import load_checkpoint
-from keras_nonlocal.export.graph import check_graph
+from keras_nonlocal.exporting.graph import check_graph
 from keras_nonlocal.preprocessing import remember
 
 _EXPORTED = (".tflite", ".onnx", ".xml")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.export import fold
+from keras_nonlocal.exporting import fold
 
 SOURCES = (
     "video-nonlocal-net",

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_nonlocal.export.facts import Facts
-from keras_nonlocal.export.litert import load_tflite
-from keras_nonlocal.export.tflite import convert, write_tflite
+from keras_nonlocal.exporting.facts import Facts
+from keras_nonlocal.exporting.litert import load_tflite
+from keras_nonlocal.exporting.tflite import convert, write_tflite
 
 # `None` in `sys.modules` makes an import fail.
 ALONE = """

@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_nonlocal.export.absorbing import CONVOLUTIONS
-from keras_nonlocal.export.graph import follow, is_non_local
+from keras_nonlocal.exporting.absorbing import CONVOLUTIONS
+from keras_nonlocal.exporting.graph import follow, is_non_local
 
 DTYPES = ("float32", "bfloat16")
 

@@ -9,8 +9,8 @@ import tempfile
 
 import numpy as np
 
-from keras_nonlocal.export.artefacts import Artefact
-from keras_nonlocal.export.facts import Facts
+from keras_nonlocal.exporting.artefacts import Artefact
+from keras_nonlocal.exporting.facts import Facts
 
 _MODEL = "model.xml"
 _FACTS = "facts.json"

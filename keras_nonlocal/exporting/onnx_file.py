@@ -8,8 +8,8 @@ import warnings
 import keras
 import numpy as np
 
-from keras_nonlocal.export.artefacts import Artefact
-from keras_nonlocal.export.facts import Facts
+from keras_nonlocal.exporting.artefacts import Artefact
+from keras_nonlocal.exporting.facts import Facts
 
 # Of 2021, read by every ONNX Runtime since 1.10; what later ones add stands in no network here.
 _OPSET = 15

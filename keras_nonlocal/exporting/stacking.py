@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_nonlocal.export.graph import is_one_of
+from keras_nonlocal.exporting.graph import is_one_of
 
 _POOLS = {
     keras.layers.MaxPooling3D: (keras.layers.MaxPooling2D, ops.max_pool),

@@ -6,8 +6,8 @@ import os
 
 import numpy as np
 
-from keras_nonlocal.export.artefacts import Artefact
-from keras_nonlocal.export.tflite_metadata import read_facts
+from keras_nonlocal.exporting.artefacts import Artefact
+from keras_nonlocal.exporting.tflite_metadata import read_facts
 
 
 def load_tflite(path):

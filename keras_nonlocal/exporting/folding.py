@@ -2,15 +2,15 @@
 
 import keras
 
-from keras_nonlocal.export import stacking
-from keras_nonlocal.export.absorbing import Absorbed, find_absorbed, fold_norm
-from keras_nonlocal.export.graph import (
+from keras_nonlocal.exporting import stacking
+from keras_nonlocal.exporting.absorbing import Absorbed, find_absorbed, fold_norm
+from keras_nonlocal.exporting.graph import (
     check_graph,
     is_in_training,
     is_non_local,
     resolve_input_shape,
 )
-from keras_nonlocal.export.precision import DTYPES, find_layers_in_half, set_precision
+from keras_nonlocal.exporting.precision import DTYPES, find_layers_in_half, set_precision
 
 
 def fold(model, input_shape=None, batch_size=None, lower=False, dtype="float32"):

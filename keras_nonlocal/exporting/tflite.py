@@ -4,10 +4,10 @@ import pathlib
 import re
 import tempfile
 
-from keras_nonlocal.export.fold import fold
-from keras_nonlocal.export.graph import is_non_local
-from keras_nonlocal.export.saved_model import save_network
-from keras_nonlocal.export.tflite_metadata import add_metadata
+from keras_nonlocal.exporting.folding import fold
+from keras_nonlocal.exporting.graph import is_non_local
+from keras_nonlocal.exporting.saved_model import save_network
+from keras_nonlocal.exporting.tflite_metadata import add_metadata
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 # Neither has an 8-bit form in XNNPACK. TFLite's own matrix product of 8 bits is a plain loop on

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_nonlocal.export.agreement import HALF_TOLERANCES, compare, tolerance_of
+from keras_nonlocal.exporting.agreement import HALF_TOLERANCES, compare, tolerance_of
 
 EXPECTED = np.array([[0.5, 0.4, 0.1], [0.2, 0.3, 0.5], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1]])
 

@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 
 from keras_nonlocal import transforms
-from keras_nonlocal.export.facts import Facts
-from keras_nonlocal.export.fold import fold
-from keras_nonlocal.export.saved_model import load_saved_model, save_network, write_saved_model
+from keras_nonlocal.exporting.facts import Facts
+from keras_nonlocal.exporting.folding import fold
+from keras_nonlocal.exporting.saved_model import load_saved_model, save_network, write_saved_model
 
 NAMES = ("rowing", "surfing", "ça va", "sowing", "reading")
 FACTS = Facts((8, 32, 32, 3), class_names=NAMES, source="mmaction2", clip="8x8", short_side=37)

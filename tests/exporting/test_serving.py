@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from keras_nonlocal import transforms
-from keras_nonlocal.export.facts import Facts
-from keras_nonlocal.export.serving import make_signatures
+from keras_nonlocal.exporting.facts import Facts
+from keras_nonlocal.exporting.serving import make_signatures
 from keras_nonlocal.preprocessing import preprocess_input
 from keras_nonlocal.videos.decode import resize_frames
 

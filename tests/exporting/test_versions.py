@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from keras_nonlocal.export.destination import written_beside
-from keras_nonlocal.export.versions import find_version, next_version
+from keras_nonlocal.exporting.destination import written_beside
+from keras_nonlocal.exporting.versions import find_version, next_version
 
 
 def make(*folders):

@@ -6,7 +6,7 @@ import keras
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.export.loading import load_model
+from keras_nonlocal.exporting.loading import load_model
 
 SMALL = {"depth": (1, 1, 1, 1), "width": 8, "classes": 5}
 

@@ -7,8 +7,8 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_nonlocal.export.agreement import answers_of
-from keras_nonlocal.export.facts import Facts
+from keras_nonlocal.exporting.agreement import answers_of
+from keras_nonlocal.exporting.facts import Facts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,19 +65,19 @@ def load_artefact(path):
     if path.suffix == ".keras":
         return _load_keras(path)
     if path.suffix == ".tflite":
-        from keras_nonlocal.export.litert import load_tflite
+        from keras_nonlocal.exporting.litert import load_tflite
 
         return load_tflite(path)
     if path.suffix == ".onnx":
-        from keras_nonlocal.export.onnx_file import load_onnx
+        from keras_nonlocal.exporting.onnx_file import load_onnx
 
         return load_onnx(path)
     if path.suffix == ".xml" or (path / "model.xml").exists():
-        from keras_nonlocal.export.openvino_file import load_openvino
+        from keras_nonlocal.exporting.openvino_file import load_openvino
 
         return load_openvino(path)
     if path.is_dir():
-        from keras_nonlocal.export.saved_model import load_saved_model
+        from keras_nonlocal.exporting.saved_model import load_saved_model
 
         return load_saved_model(path)
     raise ValueError(
@@ -87,7 +87,7 @@ def load_artefact(path):
 
 
 def _load_keras(path):
-    from keras_nonlocal.export.loading import read_keras_file
+    from keras_nonlocal.exporting.loading import read_keras_file
 
     model = read_keras_file(path)
 

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from keras_nonlocal.export.calibration import example_shape, make_noise, take_clips
+from keras_nonlocal.exporting.calibration import example_shape, make_noise, take_clips
 
 SHAPE = (2, 4, 4, 3)
 CLIPS = np.random.default_rng(0).normal(size=(150, *SHAPE)).astype("float32")

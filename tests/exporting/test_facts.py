@@ -4,7 +4,7 @@ import keras
 import pytest
 
 import keras_nonlocal
-from keras_nonlocal.export.facts import Facts, facts_of
+from keras_nonlocal.exporting.facts import Facts, facts_of
 from keras_nonlocal.preprocessing import remember
 
 

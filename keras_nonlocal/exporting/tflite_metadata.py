@@ -10,7 +10,7 @@ import dataclasses
 import io
 import zipfile
 
-from keras_nonlocal.export.facts import Facts
+from keras_nonlocal.exporting.facts import Facts
 from keras_nonlocal.preprocessing import normalization_of
 
 LABELS = "labels.txt"
@@ -38,7 +38,7 @@ def add_metadata(content, facts, name):
     Example:
 
     >>> import io, zipfile
-    >>> from keras_nonlocal.export.tflite import convert
+    >>> from keras_nonlocal.exporting.tflite import convert
     >>> inputs = keras.Input((4, 8, 8, 3), batch_size=1)
     >>> model = keras.Model(inputs, keras.layers.GlobalAveragePooling3D()(inputs))
     >>> content = convert(model)

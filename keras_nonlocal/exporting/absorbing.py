@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from keras_nonlocal.export.graph import follow, is_in_training, is_one_of
+from keras_nonlocal.exporting.graph import follow, is_in_training, is_one_of
 
 CONVOLUTIONS = (
     keras.layers.Conv1D,

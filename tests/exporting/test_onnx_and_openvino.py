@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import keras_nonlocal
-from keras_nonlocal.export import export
-from keras_nonlocal.export.artefacts import load_artefact
+from keras_nonlocal.exporting import export
+from keras_nonlocal.exporting.artefacts import load_artefact
 
 PATHS = {"onnx": "network.onnx", "openvino": "network"}
 formats = pytest.mark.parametrize("format", PATHS)

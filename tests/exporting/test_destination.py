@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from keras_nonlocal.export.destination import check_destination, written_beside
+from keras_nonlocal.exporting.destination import check_destination, written_beside
 
 
 def write(path, text):
