@@ -209,13 +209,13 @@ def _check_choices(path, format, quantize):
 
 
 def _check_without_training(model):
-    """Refuses layers that act as in training, whose answers depend on chance or on the batch."""
+    """Refuses layers called with `training=True`, which an export does not obey."""
     for layer in model.layers:
         if is_in_training(layer):
             raise ValueError(
-                "`model` must hold no layer that was called with training=True, as in training it "
-                f"stays then. Received: '{layer.name}' ({type(layer).__name__}) in "
-                f"'{model.name}'. Build the model without it, or without the argument."
+                "`model` must hold no layer that was called with training=True: an export computes "
+                f"as `predict` does, with training=False. Received: '{layer.name}' "
+                f"({type(layer).__name__}) in '{model.name}'. Build the model without the argument."
             )
         if isinstance(layer, keras.Model):
             _check_without_training(layer)

@@ -136,6 +136,9 @@ class _Folding:
         if layer.name in self.gone:
             return _first(args, kwargs)
         original = self.originals[layer.name]
+        if kwargs.get("training") and not is_in_training(original):
+            # A default of Keras' augmentation layers, which a call without the argument obeys.
+            kwargs = {**kwargs, "training": False}
         weights = self.pending_weights.pop(layer.name, None)
         if self._is_lowered(original):
             outputs = stacking.call(layer, original, _first(args, kwargs))

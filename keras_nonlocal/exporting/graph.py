@@ -1,5 +1,7 @@
 """The graph of a functional model: what is refused, its sizes, who reads what."""
 
+import inspect
+
 import keras
 
 
@@ -12,6 +14,13 @@ def check_graph(model):
     Raises:
         ValueError: with what is wrong.
     """
+    if any(base.__module__.partition(".")[0] == "tf_keras" for base in type(model).__mro__):
+        raise ValueError(
+            "`model` must be a model of Keras 3. Received: "
+            f"{type(model).__name__} of tf_keras, which is Keras 2. Save it with tf_keras as a "
+            ".keras file, load that with keras.saving.load_model, and unset TF_USE_LEGACY_KERAS, "
+            "by which tf.keras is tf_keras."
+        )
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
     if not isinstance(model, keras.Model) or not inputs or not outputs:
         way_out = "Pass a keras.Model."
@@ -102,6 +111,10 @@ def is_non_local(layer):
 
 
 def is_in_training(layer):
-    """Whether a layer was called with `training=True`, so that it acts as in training always."""
+    """Whether the user called a layer with `training=True`."""
     nodes = getattr(layer, "_inbound_nodes", ())
-    return any(node.arguments.kwargs.get("training") for node in nodes)
+    if not any(node.arguments.kwargs.get("training") for node in nodes):
+        return False
+    # Keras records defaults as well, and its augmentation layers have `training=True`.
+    argument = inspect.signature(layer.call).parameters.get("training")
+    return argument is None or argument.default is not True

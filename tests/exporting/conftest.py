@@ -58,27 +58,27 @@ def _build(name, **arguments):
 _network = functools.cache(_build)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def clips():
     return np.random.default_rng(1).normal(size=(3, *SHAPE)).astype("float32")
 
 
-@pytest.fixture(params=NETWORKS)
+@pytest.fixture(params=NETWORKS, scope="session")
 def network(request):
     return _network(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build():
     return _build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def randomise():
     return _randomise
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def networks():
     return {name: _network(name) for name in NETWORKS}
 

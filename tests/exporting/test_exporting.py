@@ -337,6 +337,39 @@ def test_a_model_that_remembers_nothing_is_exported_with_its_own_input(build, tm
     assert read_report(path)["takes"] == "what the model takes"
 
 
+@pytest.fixture(scope="module")
+def augmented(randomise):
+    """A classifier as in Keras' guides, with its augmentation inside, beside and nested."""
+    layers = keras.layers
+    augmentation = keras.Sequential(
+        [layers.RandomRotation(0.2), layers.RandomContrast(0.5), layers.RandomZoom(0.3)],
+        name="data_augmentation",
+    )
+    return randomise(
+        keras.Sequential(
+            [
+                keras.Input((12, 12, 3)),
+                layers.RandomFlip(),
+                augmentation,
+                layers.RandomCrop(10, 10),
+                layers.Conv2D(8, 3),
+                keras_nonlocal.NonLocal2D(),
+                layers.GlobalAveragePooling2D(),
+                layers.Dense(3, "softmax"),
+            ]
+        )
+    )
+
+
+@pytest.mark.parametrize("format", exporting.FORMATS)
+def test_models_with_augmentation_layers_export(format, augmented, tmp_path):
+    path = tmp_path / {"tflite": "x.tflite", "onnx": "x.onnx"}.get(format, "x")
+    images = np.random.default_rng(0).normal(size=(3, 12, 12, 3)).astype("float32")
+    export(augmented, path, format=format, clips=images)
+    found = artefacts.load_artefact(path).predict(images)
+    np.testing.assert_allclose(found, augmented.predict(images, verbose=0), atol=1e-5)
+
+
 @pytest.mark.parametrize("nested", [False, True], ids=["", "nested"])
 def test_a_layer_called_in_training_mode_is_refused(nested, tmp_path):
     inputs = keras.Input((8, 8, 3))
