@@ -85,12 +85,26 @@ def fold_norm(layer, norm):
     gamma = np.float64(norm.gamma.numpy()) if norm.scale else 1.0
     beta = np.float64(norm.beta.numpy()) if norm.center else 0.0
     factor = gamma / np.sqrt(variance + norm.epsilon)
-    bias = np.float64(layer.bias.numpy()) if layer.use_bias else 0.0
-    kernel = np.float64(layer.kernel.numpy())
+    kernel, *bias = map(np.float64, kernel_and_bias(layer))
+    bias = bias[0] if bias else 0.0
     # The last axis holds the channels that come out, of a depthwise kernel the last two.
     outputs = kernel.shape[-2:] if hasattr(layer, "depth_multiplier") else kernel.shape[-1:]
     kernel = kernel * factor.reshape(outputs)
     return [np.float32(kernel), np.float32((bias - mean) * factor + beta)]
+
+
+def kernel_and_bias(layer):
+    """Returns the kernel that a layer multiplies by, LoRA included, and the bias if it has one."""
+    return [value.numpy() for value in (layer.kernel, layer.bias) if value is not None]
+
+
+def has_lora(layer):
+    """Whether a convolution or dense layer adds LoRA to a kernel that is not quantized."""
+    return (
+        is_one_of(layer, (*CONVOLUTIONS, keras.layers.Dense))
+        and getattr(layer, "lora_enabled", False)
+        and getattr(layer, "quantization_mode", None) is None
+    )
 
 
 def _can_absorb(layer):
@@ -98,8 +112,8 @@ def _can_absorb(layer):
         is_one_of(layer, (*CONVOLUTIONS, keras.layers.Dense))
         and layer.activation is keras.activations.linear
         and getattr(layer, "data_format", "channels_last") == "channels_last"
-        # Adapted or quantised kernels are held in other variables than `kernel` and `bias`.
-        and len(layer.weights) == 1 + layer.use_bias
+        # Quantized kernels are held in other variables than `kernel` and `bias`.
+        and len(layer.weights) == 1 + layer.use_bias + 2 * has_lora(layer)
     )
 
 

@@ -3,7 +3,13 @@
 import keras
 
 from keras_nonlocal.exporting import stacking
-from keras_nonlocal.exporting.absorbing import Absorbed, find_absorbed, fold_norm
+from keras_nonlocal.exporting.absorbing import (
+    Absorbed,
+    find_absorbed,
+    fold_norm,
+    has_lora,
+    kernel_and_bias,
+)
 from keras_nonlocal.exporting.graph import (
     check_graph,
     is_in_training,
@@ -18,8 +24,8 @@ def fold(model, input_shape=None, batch_size=None, lower=False, dtype="float32")
 
     At inference a batch norm multiplies and shifts each channel by constants, which the
     convolution or dense layer before it can do at no cost, and so can the last convolution of a
-    non-local block. A ReLU behind goes as well, as the activation of that layer. Norms that
-    follow something else stay. The model itself is left as it is; the copy holds weights of its
+    non-local block. A ReLU behind goes as well, as the activation of that layer, and LoRA
+    becomes part of the kernel that it adapts. Norms that follow something else stay. The model itself is left as it is; the copy holds weights of its
     own under the same layer names.
 
     Args:
@@ -113,10 +119,15 @@ class _Folding:
         absorbed = self.absorbed_by.get(layer.name, Absorbed())
         if absorbed.activation:
             config = {**config, "activation": absorbed.activation}
+        if has_lora(layer):
+            config = {**config, "lora_rank": None, "lora_alpha": None}
+            weights = kernel_and_bias(layer)
         if absorbed.norm is not None:
             config, weights = {**config, "use_bias": True}, fold_norm(layer, absorbed.norm)
-        elif is_non_local(layer) and layer.norm is not None and not is_in_training(layer):
-            config, weights = {**config, "norm": None}, _fold_non_local(layer)
+        elif is_non_local(layer):
+            norm = None if is_in_training(layer) else layer.norm
+            config = {**config, "norm": None} if norm is not None else config
+            weights = _weights_of_block(layer, norm)
         if self._is_lowered(layer):
             copy = stacking.make_layer(layer, config)
         elif isinstance(layer, keras.layers.Lambda):
@@ -168,12 +179,19 @@ def _first(args, kwargs):
     return args[0] if args else next(iter(kwargs.values()))
 
 
-def _fold_non_local(layer):
-    kernel, bias = fold_norm(layer.out, layer.norm)
-    folded = {layer.out.kernel.path: kernel, layer.out.bias.path: bias}
-    dropped = {variable.path for variable in layer.norm.weights}
+def _weights_of_block(block, norm):
+    """Returns a block's weights with LoRA and, unless it is `None`, `norm` in the kernels."""
+    folded, dropped = {}, {variable.path for variable in norm.weights} if norm else set()
+    for name in ("theta", "phi", "g", "out"):
+        layer = getattr(block, name, None)
+        if layer is None:
+            continue
+        room = layer.bias.path.removesuffix("bias")
+        values = fold_norm(layer, norm) if norm and name == "out" else kernel_and_bias(layer)
+        folded |= {f"{room}kernel": values[0], f"{room}bias": values[1]}
+        dropped |= {f"{room}lora_kernel_a", f"{room}lora_kernel_b"}
     return [
         folded.get(variable.path, variable.numpy())
-        for variable in layer.weights
+        for variable in block.weights
         if variable.path not in dropped
     ]

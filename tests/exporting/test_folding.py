@@ -102,12 +102,6 @@ def shared_conv(conv, x):
     return keras.layers.Add()([LAST(name="norm")(one), other])
 
 
-def adapted(conv, x):
-    y = conv(x)
-    conv.enable_lora(2)  # What it multiplies by is the sum of three variables from here on.
-    return LAST(name="norm")(y)
-
-
 class Doubled(keras.layers.Conv2D):
     def call(self, inputs):
         return super().call(inputs) ** 2
@@ -125,7 +119,6 @@ class Halving(keras.layers.BatchNormalization):
         (read_before, None),
         (shared_norm, None),
         (shared_conv, None),
-        (adapted, None),
         (lambda conv, x: LAST(name="norm")(conv(x)), keras.layers.Conv2D(4, 3, activation="relu")),
         (lambda conv, x: LAST(name="norm")(conv(x)), Doubled(4, 3)),
         (lambda conv, x: Halving(name="norm")(conv(x)), None),
@@ -137,7 +130,6 @@ class Halving(keras.layers.BatchNormalization):
         "read before",
         "shared norm",
         "shared conv",
-        "adapted",
         "activation",
         "convolution of one's own",
         "norm of one's own",
@@ -151,6 +143,32 @@ def test_a_norm_that_no_convolution_can_take_stays(add_norm, conv, randomise):
     folded = fold(model)
     assert norms_in(folded) == ["norm"]
     np.testing.assert_allclose(answers(folded, images), answers(model, images), atol=1e-5)
+
+
+def enable_lora(layer, rank, seed=0):
+    layer.enable_lora(rank, lora_alpha=3)
+    for variable in (layer.lora_kernel_a, layer.lora_kernel_b):
+        variable.assign(np.random.default_rng(seed).normal(size=variable.shape))
+
+
+@pytest.mark.parametrize("lower", [False, True], ids=["folded", "lowered"])
+def test_lora_becomes_part_of_the_kernels(lower, randomise):
+    inputs = keras.Input((4, 6, 6, 3))
+    ours, theirs = Conv3D(4, 3, name="ours"), keras.layers.Conv3D(4, 2, name="theirs")
+    block, dense = NonLocal3D(mode="concatenation", name="block"), keras.layers.Dense(3)
+    x = block(theirs(LAST()(ours(inputs))))
+    model = randomise(keras.Model(inputs, dense(keras.layers.GlobalAveragePooling3D()(x))))
+    clips = images_of(shape=(4, 6, 6, 3))
+    without = answers(model, clips)
+    for seed, layer in enumerate([ours, theirs, dense, block.theta, block.g, block.out]):
+        enable_lora(layer, 2, seed)
+    folded = fold(model, lower=lower)
+    assert norms_in(folded) == []
+    assert not [v.path for v in folded.weights if "lora" in v.path]
+    expected = answers(model, clips)
+    assert np.abs(expected - without).max() > 0.1 * np.abs(expected).max()
+    difference = np.abs(answers(folded, clips) - expected).max()
+    assert difference < 1e-5 * np.abs(expected).max()
 
 
 def test_a_norm_called_in_training_mode_stays(randomise):
