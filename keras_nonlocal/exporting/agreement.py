@@ -9,6 +9,10 @@ import numpy as np
 TOLERANCES = {None: 1e-4, "float16": 1e-2, "dynamic": 0.1, "int8": 0.25}
 # A model that computes in half precision is itself no closer than this to its weights' answers.
 HALF_TOLERANCES = {"float16": 1e-2, "bfloat16": 5e-2}
+# Where the two highest probabilities are closer, as a share of the tolerance, either may be first.
+_TIE = 0.2
+# Share of the clips that may have another top class, if the model's margin is within the tolerance.
+_MOST_OTHERS = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,12 +20,14 @@ class Agreement:
     """What a comparison of answers gave.
 
     Attributes:
-        clips: how many were compared.
-        of: `"the clips given"` or `"noise"`.
+        clips: number of clips compared.
+        of: which clips: `"the clips given"`, `"clips held out from calibration"`, `"the clips of
+            the calibration"` or `"noise"`.
         largest_difference: of any answer, as it is.
         relative_difference: the same, as a share of the largest answer.
-        same_top: share of the clips with the same highest class, or `None` where there are none.
-        tolerance: what was let through, a relative difference.
+        same_top: share of the clips with the same top class, or `None` without classes.
+        tolerance: largest relative difference that was accepted.
+        summary: all of it in words.
     """
 
     clips: int
@@ -30,6 +36,7 @@ class Agreement:
     relative_difference: float
     same_top: float | None
     tolerance: float
+    summary: str
 
 
 def tolerance_of(model, quantize):
@@ -63,16 +70,21 @@ def check_finite(answers, of, name):
         )
 
 
-def compare(found, expected, tolerance, of, name, path):
-    """Compares answers, and raises where they lie too far apart.
+def compare(found, expected, tolerance, of, name, path, output="probabilities"):
+    """Compares answers, and raises where they lie too far apart or decide otherwise.
+
+    The top class must be the same on every clip where the model's margin, the difference of its
+    two highest values, exceeds the tolerance. Of probabilities it must also be the same on 95 % of
+    the clips, not counting those where the two highest are closer than a fifth of the tolerance.
 
     Args:
         found: array of the export's answers.
         expected: array of the model's.
-        tolerance: largest difference that is let through, as a share of the largest answer.
-        of: what the answers are of, see `Agreement`.
+        tolerance: largest accepted difference, as a share of the largest answer.
+        of: which clips, see `Agreement`.
         name: of the model, for the message.
         path: where the export was to stand.
+        output: `"probabilities"` or `"scores"`, see `Facts`.
 
     Returns:
         An `Agreement`.
@@ -86,18 +98,38 @@ def compare(found, expected, tolerance, of, name, path):
             f"The export of '{name}' must answer as the model does. Received: answers of shape "
             f"{found.shape} in place of {expected.shape}; nothing was written to '{path}'."
         )
+    way_out = (
+        f"; nothing was written to '{path}'. With quantized weights, pass typical `clips`, "
+        "prepared as for model.predict, a milder `quantize`, or a `tolerance` that your use "
+        "can bear."
+    )
+    clips, largest = len(expected), max(float(np.max(np.abs(expected))), 1e-30)
     difference = float(np.max(np.abs(found - expected)))
-    relative = difference / max(float(np.max(np.abs(expected))), 1e-30)
+    relative = difference / largest
     # Written so that a NaN fails as well.
     if not relative <= tolerance:
         raise RuntimeError(
             f"The export of '{name}' must answer as the model does. Received: a difference "
-            f"of {relative:.2g} of the largest answer, where `tolerance` is {tolerance:g}; "
-            f"nothing was written to '{path}'. With quantized weights, pass typical `clips`, "
-            "prepared as for model.predict, a milder `quantize`, or a `tolerance` that your use "
-            "can bear."
+            f"of {relative:.2g} of the largest answer, where `tolerance` is {tolerance:g}{way_out}"
         )
-    same = None
+    kind = "probability" if output == "probabilities" else "score"
+    summary, same = f"max {kind} difference {difference:.2g} on {clips} clips", None
+    if output == "probabilities" and expected.ndim == 2 and expected.shape[1] == 1:
+        # One sigmoid tells two classes apart.
+        found, expected = (np.hstack([1 - answers, answers]) for answers in (found, expected))
     if expected.ndim == 2 and expected.shape[1] > 1:
-        same = float(np.mean(found.argmax(1) == expected.argmax(1)))
-    return Agreement(len(expected), of, difference, relative, same, tolerance)
+        others = found.argmax(1) != expected.argmax(1)
+        same = 1 - float(np.mean(others))
+        summary = f"max {kind} difference {difference:.2g}; "
+        summary += f"top-1 agrees on {clips - others.sum()} of {clips} clips"
+        second, first = np.sort(expected, axis=1)[:, -2:].T
+        margins = (first - second) / largest
+        clear, open_to_doubt = others & (margins > tolerance), others & (margins > _TIE * tolerance)
+        too_many = output == "probabilities" and open_to_doubt.sum() > _MOST_OTHERS * clips
+        if clear.any() or too_many:
+            raise RuntimeError(
+                f"The export of '{name}' must have the model's top class. Received: {summary}. "
+                f"Where they do not agree, the model's margin is up to {margins[others].max():.2g} "
+                f"of the largest answer, where `tolerance` is {tolerance:g}{way_out}"
+            )
+    return Agreement(clips, of, difference, relative, same, tolerance, f"{summary} ({of})")

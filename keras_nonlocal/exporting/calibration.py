@@ -78,6 +78,26 @@ def take_clips(clips, shape, dtype, least=1):
     return clips
 
 
+def split_clips(clips, quantize, most):
+    """Chooses the clips that an export is compared on, spread evenly over those given.
+
+    Args:
+        clips: array of all clips.
+        quantize: see `export`. `"int8"` is calibrated and compared on different clips, where there
+            are at least twice as many as calibration needs.
+        most: how many are compared at most.
+
+    Returns:
+        The clips to calibrate by, the clips to compare on, and which those are, see `Agreement`.
+    """
+    if quantize == "int8" and len(clips) >= 2 * LEAST_CALIBRATION_CLIPS:
+        # Every third, or fewer: lists are often sorted by class.
+        held_out = np.arange(len(clips)) % max(3, -(-len(clips) // most)) == 1
+        return clips[~held_out], clips[held_out], "clips held out from calibration"
+    of = "the clips of the calibration" if quantize == "int8" else "the clips given"
+    return clips, clips[:: -(-len(clips) // most)], of
+
+
 def make_noise(shape, dtype, count=4):
     """Clips of noise in the range of normalised pixels, where there are no real ones.
 

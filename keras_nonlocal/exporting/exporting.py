@@ -60,8 +60,9 @@ def export(
             in half the space; `"dynamic"`: 8-bit weights, fast on CPUs; `"int8"`: 8-bit
             weights and activations, inputs and outputs still float32.
         clips: clips as the model takes them, an array `(clips, ...)` or a `tf.data.Dataset` of
-            batches (with or without labels). `"int8"` sets its ranges by up to 100 of them, and
-            needs 10; every export is compared on up to 32. `None`: compared on noise.
+            batches (with or without labels). The first 100 are used. `"int8"` sets its ranges by
+            them, and needs 10; from 20 on, it is compared on a third of them, which are left out of
+            the ranges. Every export is compared on up to 32. `None`: compared on noise.
         input_shape: `(frames, height, width, channels)`, to fix sizes that the model leaves
             unknown; TFLite needs them all.
         class_names: names of the classes in index order. `None`: those that the model remembers.
@@ -69,9 +70,10 @@ def export(
             model remembers; one that came from a `.keras` file remembers nothing, and its export
             takes what the model takes.
         clip: frames x stride of its clips, such as `"8x8"`. `None`: what the model remembers.
-        tolerance: largest difference from the model's answers that is let through, as a share
-            of the largest answer. `None`: 1e-4, with quantised weights 0.01 (`"float16"`),
-            0.1 (`"dynamic"`) and 0.25 (`"int8"`).
+        tolerance: largest accepted difference from the model's answers, as a share of the largest
+            answer. Where the model's two highest values differ by more, the top class must be the
+            same. `None`: 1e-4, with quantized weights 0.01 (`"float16"`), 0.1 (`"dynamic"`) and
+            0.25 (`"int8"`).
         top: how many classes a SavedModel names.
         overwrite: whether to replace what stands at `path`.
 
@@ -87,8 +89,8 @@ def export(
         NotADirectoryError: if the folder of `path` is a file.
         ImportError: if what writes or runs the format is not installed.
         OSError: if the disk is full.
-        RuntimeError: if the export answers differently from the model, or Keras runs on
-            another backend than TensorFlow.
+        RuntimeError: if the export answers differently from the model or has another top class,
+            or Keras runs on another backend than TensorFlow.
 
     Example:
 
@@ -130,8 +132,9 @@ def export(
         )
     else:
         clips = calibration.make_noise(calibration.example_shape(shape), facts.dtype)
-    of = "the clips given" if given else "noise"
-    compared = clips[: _count_compared(clips[0].size)]
+    most = _count_compared(clips[0].size)
+    clips, compared, of = calibration.split_clips(clips, quantize, most)
+    of = of if given else "noise"
     expected = agreement.answers_of(model, compared)
     agreement.check_finite(expected, of, model.name)
     with _full_disk_told(path), written_beside(path, overwrite) as written:
@@ -140,7 +143,7 @@ def export(
         if tolerance is None:
             tolerance = agreement.tolerance_of(model, quantize)
         found = artefact.predict(compared)
-        agreed = agreement.compare(found, expected, tolerance, of, model.name, path)
+        agreed = agreement.compare(found, expected, tolerance, of, model.name, path, facts.output)
         if format == "saved_model" and facts.source is not None:
             _compare_pixels(model, written, facts, agreed.tolerance, path)
         made = report.make_report(artefact, written, agreed, compared[0], quantize)
@@ -178,7 +181,7 @@ def _compare_pixels(model, written, facts, tolerance, path):
     pixels = calibration.make_noise(shape, "uint8", count=1)
     expected = agreement.answers_of(model, preprocess_input(pixels, facts.source))
     found = serve_pixels(written, pixels)
-    agreement.compare(found, expected, tolerance, "noise", model.name, path)
+    agreement.compare(found, expected, tolerance, "noise", model.name, path, facts.output)
 
 
 def _check_choices(path, format, quantize):

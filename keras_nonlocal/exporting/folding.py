@@ -24,9 +24,9 @@ def fold(model, input_shape=None, batch_size=None, lower=False, dtype="float32")
 
     At inference a batch norm multiplies and shifts each channel by constants, which the
     convolution or dense layer before it can do at no cost, and so can the last convolution of a
-    non-local block. A ReLU behind goes as well, as the activation of that layer, and LoRA
-    becomes part of the kernel that it adapts. Norms that follow something else stay. The model itself is left as it is; the copy holds weights of its
-    own under the same layer names.
+    non-local block. A ReLU behind goes as well, as the activation of that layer, and LoRA becomes
+    part of the kernel that it adapts. Norms that follow something else stay. The model itself is
+    left as it is; the copy holds weights of its own under the same layer names.
 
     Args:
         model: functional or built sequential `keras.Model` with one input and one output, of

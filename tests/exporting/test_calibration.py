@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from keras_nonlocal.exporting.calibration import example_shape, make_noise, take_clips
+from keras_nonlocal.exporting.calibration import example_shape, make_noise, split_clips, take_clips
 
 SHAPE = (2, 4, 4, 3)
 CLIPS = np.random.default_rng(0).normal(size=(150, *SHAPE)).astype("float32")
@@ -46,6 +46,25 @@ def test_clips_of_several_sizes_are_refused():
 def test_what_holds_no_clips_is_refused(given):
     with pytest.raises(ValueError, match=r"`clips` must be an array of clips or a tf.data.*clip_d"):
         take_clips(given, SHAPE, "float32")
+
+
+@pytest.mark.parametrize(
+    "count, quantize, most, compared",
+    [(19, "int8", 32, 19), (20, "int8", 32, 7), (100, "int8", 32, 25), (100, "int8", 8, 8)]
+    + [(100, None, 32, 25), (33, "dynamic", 32, 17), (8, None, 32, 8)],
+)
+def test_clips_compared_are_spread_and_new_to_int8(count, quantize, most, compared):
+    clips = np.arange(count)
+    left, chosen, of = split_clips(clips, quantize, most)
+    assert len(chosen) == compared <= most
+    steps = np.diff(chosen)
+    assert steps.min() == steps.max() and chosen[0] < steps[0] and count - chosen[-1] <= steps[0]
+    if quantize == "int8" and count >= 20:
+        assert of == "clips held out from calibration"
+        assert sorted([*left, *chosen]) == list(clips) and len(left) >= 10
+    else:
+        assert of == ("the clips given" if quantize != "int8" else "the clips of the calibration")
+        np.testing.assert_array_equal(left, clips)
 
 
 def test_noise_is_pixels_for_integers():

@@ -157,6 +157,37 @@ def test_an_export_that_answers_otherwise_is_not_written(wrong, tiny, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_int8_that_decides_otherwise_is_not_written(tmp_path, monkeypatch):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(inputs))
+    dense = keras.layers.Dense(2, "softmax", kernel_initializer="zeros")
+    model = keras.Model(inputs, dense(x))
+    dense.bias.assign([0.1, -0.1])  # Probabilities of 0.55 and 0.45.
+    images = np.random.default_rng(0).normal(size=(30, 8, 8, 3)).astype("float32")
+    load, predicted = exporting.load_artefact, []
+
+    def load_flipped(path):
+        artefact = load(path)
+
+        def predict(clips):
+            predicted.append(clips)
+            return artefact.predict(clips)[:, ::-1]
+
+        return dataclasses.replace(artefact, predict=predict)
+
+    write, calibrated = exporting.write_tflite, []
+    monkeypatch.setattr(exporting, "load_artefact", load_flipped)
+    monkeypatch.setattr(
+        exporting, "write_tflite", lambda *given: calibrated.append(given[-1]) or write(*given)
+    )
+    with pytest.raises(RuntimeError, match=r"the model's top class.*agrees on 0 of 10 clips"):
+        export(model, tmp_path / "x.tflite", format="tflite", quantize="int8", clips=images)
+    assert list(tmp_path.iterdir()) == []
+    # Compared on clips that set no ranges.
+    seen = {image.tobytes() for image in calibrated[0]}
+    assert len(seen) == 20 and not seen & {image.tobytes() for image in predicted[0]}
+
+
 def test_a_model_that_gives_no_numbers_is_refused(tiny, tmp_path):
     tiny.weights[0].assign(tiny.weights[0] * np.inf)
     with pytest.raises(ValueError, match="`model` must give finite numbers.*answers to noise hold"):
@@ -265,6 +296,7 @@ def test_the_report_tells_what_was_made(tiny, tmp_path):
     assert found["agreement"]["clips"] == 5
     assert 0 < found["agreement"]["relative_difference"] <= found["agreement"]["tolerance"] == 0.01
     assert found["agreement"]["same_top"] == 1.0
+    assert "; top-1 agrees on 5 of 5 clips (the clips given)" in found["agreement"]["summary"]
 
 
 def test_a_folder_holds_its_report(tiny, tmp_path):
