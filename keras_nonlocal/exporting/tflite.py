@@ -4,6 +4,8 @@ import pathlib
 import re
 import tempfile
 
+import keras
+
 from keras_nonlocal.exporting.folding import fold
 from keras_nonlocal.exporting.graph import is_non_local
 from keras_nonlocal.exporting.saved_model import save_network
@@ -119,6 +121,17 @@ def _check_without_loops(saved_model, network):
         )
 
 
+def _find_blocks(network):
+    """Names of the non-local blocks of a network and of the models in it."""
+    names = []
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            names += _find_blocks(layer)
+        elif is_non_local(layer):
+            names.append(layer.name)
+    return names
+
+
 def _find_kept_in_float(content, network):
     """Names of the tensors that stay float: weighted means of non-local blocks, and the end.
 
@@ -126,11 +139,13 @@ def _find_kept_in_float(content, network):
     terms. Behind the last product with weights there are no more than the softmax and the mean over
     places, whose answers would become multiples of 1/256.
     """
+    import tensorflow as tf
     from tensorflow.lite.python import schema_py_generated as schema
 
-    inside = [re.escape(layer.name) for layer in network.layers if is_non_local(layer)]
+    inside = _find_blocks(network)
     # Scopes get numbers; those of the sub-layers hold convolutions.
-    mean = re.compile(rf"(?:^|/)(?:{'|'.join(inside)})(?:_\d+)?/(?!(?:theta|phi|g|out)(?:_\d+)?/)")
+    names = "|".join(map(re.escape, inside))
+    mean = re.compile(rf"(?:^|/)({names})(?:_\d+)?/(?!(?:theta|phi|g|out)(?:_\d+)?/)")
     codes = {code: name for name, code in vars(schema.BuiltinOperator).items()}
     model = schema.Model.GetRootAs(content)
     graph = model.Subgraphs(0)
@@ -140,15 +155,23 @@ def _find_kept_in_float(content, network):
         kind = codes[model.OperatorCodes(operation.OpcodeIndex()).BuiltinCode()]
         names = [graph.Tensors(t).Name().decode() for t in operation.OutputsAsNumpy()]
         operations.append((kind, names))
-    kept, blocks = [], {}
+    blocks = {}
     for kind, names in operations:
         for name in names:
             found = mean.search(name) if inside else None
             if found and kind not in _WITHOUT_ARITHMETIC:
-                blocks.setdefault(found.group(), []).append(name)
-    for names in blocks.values():
-        # The last adds the block's input, and is of 8 bits as all sums of two branches.
-        kept += names[:-1]
+                blocks.setdefault(found.groups() + (found.group(),), []).append(name)
+    # The last adds the block's input, and is of 8 bits as all sums of two branches.
+    means = {block: names[:-1] for block, names in blocks.items()}
+    missing = sorted(set(inside) - {name for (name, _), names in means.items() if names})
+    if missing:
+        raise RuntimeError(
+            "`quantize='int8'` keeps the weighted means of non-local blocks in float, and must "
+            f"find them in the converter's graph. Received: nothing of {', '.join(missing)} in "
+            f"'{network.name}' by TensorFlow {tf.__version__}. Use quantize='dynamic', or another "
+            "version of TensorFlow."
+        )
+    kept = [name for names in means.values() for name in names]
     products = [i for i, (kind, _) in enumerate(operations) if kind in _PRODUCTS]
     for _, names in operations[products[-1] + 1 :] if products else []:
         kept += names

@@ -11,12 +11,14 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 import keras_nonlocal
+from keras_nonlocal.exporting import tflite
 from keras_nonlocal.exporting.facts import Facts
 from keras_nonlocal.exporting.litert import load_tflite
 from keras_nonlocal.exporting.tflite import QUANTIZATIONS, write_tflite
 from keras_nonlocal.layers import (
     BatchNormalization,
     Conv3D,
+    NonLocal2D,
     NonLocal3D,
     SlidingAverage,
     affinity,
@@ -147,6 +149,24 @@ def test_eight_bits_leave_the_weighted_mean_and_the_answers_in_float(block, imag
     # The last step is a mean over places, which 8 bits would round to multiples of 1/256.
     steps = artefact.predict(images) * 256
     assert np.abs(steps - np.round(steps)).max() > 0.01
+
+
+def test_eight_bits_leave_the_weighted_mean_of_a_nested_block_in_float(randomise, tmp_path):
+    inner = keras.Sequential([keras.Input((8, 8, 6)), NonLocal2D(name="block")], name="inner")
+    layers = [keras.Input((8, 8, 6)), inner, keras.layers.GlobalAveragePooling2D()]
+    model = randomise(keras.Sequential([*layers, keras.layers.Dense(3)]))
+    images = np.random.default_rng(2).normal(size=(4, 8, 8, 6)).astype("float32")
+    write(model, tmp_path / "small.tflite", "int8", images)
+    types = types_made_in(tmp_path / "small.tflite")
+    assert types["FLOAT32"] >= {"BATCH_MATMUL", "SOFTMAX", "MUL"}
+    assert not types["INT8"] & {"BATCH_MATMUL", "SOFTMAX", "MUL"}
+
+
+def test_a_block_of_which_nothing_is_found_is_an_error(block, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(tflite, "_find_blocks", lambda network: ["block", "renamed"])
+    with pytest.raises(RuntimeError, match="must find them.*nothing of renamed in 'functional"):
+        write(block, tmp_path / "small.tflite", "int8", images)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_chunks_of_a_large_affinity_answer(block, images, tmp_path, monkeypatch):
