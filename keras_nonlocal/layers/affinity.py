@@ -1,60 +1,81 @@
 """The pairwise functions of the non-local operation and their weighted mean.
 
-Every function here takes matrices, channels last, with one leading batch axis:
-`theta` (batch, N, D) for the N queries, `phi` (batch, M, D) and `g` (batch, M, C) for the M
-keys, and gives `y_i = sum_j w_ij g_j` of shape (batch, N, C). None builds the N x M weights
-where the result can be had without them; `*_scores` build them for whoever wants to look.
+Every function takes matrices, channels last, with one leading batch axis: `theta` (batch, N, D)
+for the N queries, `phi` (batch, M, D) and `g` (batch, M, C) for the M keys. It returns
+`y_i = sum_j w_ij g_j` of shape (batch, N, C). No function materializes the N x M attention matrix
+unless it must; `*_scores` return it.
+
+Which form computes the mean is decided in Python, from sizes that are known when the graph is
+built. Where sizes are unknown, the form that needs least memory is taken. So no graph holds a
+condition, and only unknown sizes bring a loop.
 """
 
-import math
+import functools
 
 import keras
 from keras import ops
 
-# Bytes that the N x M affinity of one batch may take before queries go through in chunks.
-AFFINITY_BUDGET = 256 * 2**20
-# Sorting and looking up one query measured as long as multiplying it with so many keys.
+# Measured break-even: above this many keys, sorting and one look-up per query beat the product.
 SORTING_PAYS_ABOVE_KEYS = 512
 
 
-def softmax_mean(theta, phi, g, scale):
-    """The two gaussian forms: weights `softmax_j(scale * theta_i . phi_j)`.
+def softmax_mean(theta, phi, g, scale, memory_budget, matrices=1):
+    """Returns the mean of the two gaussian forms, weighted by `softmax_j(scale * theta_i . phi_j)`.
 
-    Above `AFFINITY_BUDGET` the queries pass in chunks, whose weights are thrown away and computed
-    again for the gradient: the same result in the memory of one chunk.
+    Where the N x M weights of one clip exceed `memory_budget`, the queries are processed in
+    chunks. The weights of a chunk are discarded and computed again for the gradient.
 
     Args:
         theta, phi, g: see the module.
         scale: factor on the inner products.
+        memory_budget: bytes that the weights of one clip may take at a time. Where sizes are
+            unknown when the graph is built, bytes that those of the whole batch may take.
+        matrices: number of N x M matrices per clip, `None` if unknown.
 
     Returns:
         Tensor of shape (batch, N, C).
     """
-
-    def direct():
+    rows = _rows_in_budget(theta, phi, memory_budget, matrices)
+    if rows is None:
         return _weighted(softmax_scores(theta, phi, scale), g)
+    if keras.backend.backend() == "tensorflow" and _is_eager():
+        # An eager tape would record every step, and so hold the weights of all chunks.
+        return _compile_chunks(scale, rows)(theta, phi, g)
+    return _softmax_mean_in_chunks(theta, phi, g, scale, rows)
 
-    batch, queries, _ = ops.shape(theta)
-    bytes_a_query = _product(batch, ops.shape(phi)[1], 8 if theta.dtype == "float64" else 4)
-    return _choose(
-        bytes_a_query * _product(queries) <= AFFINITY_BUDGET,
-        direct,
-        lambda: _softmax_mean_in_chunks(
-            theta, phi, g, scale, rows=_floor(AFFINITY_BUDGET / bytes_a_query)
-        ),
+
+def _rows_in_budget(theta, phi, memory_budget, matrices):
+    """Returns how many queries to process at a time, or `None` for all without chunks."""
+    queries, keys = theta.shape[1], phi.shape[1]
+    itemsize = 8 if theta.dtype == "float64" else 4
+    if all(isinstance(size, int) for size in (matrices, queries, keys)):
+        chunks = -(-matrices * queries * keys * itemsize // memory_budget)
+        return None if chunks <= 1 else -(-queries // chunks)
+    if keras.backend.backend() != "tensorflow":
+        return None  # Only TensorFlow leaves sizes open.
+    batch, queries, keys = (
+        ops.cast(size, "float32")
+        for size in (*ops.shape(theta)[:2], ops.shape(phi)[1])
     )
+    # In floats, since a product of int32 sizes may overflow.
+    rows = ops.minimum(memory_budget / (itemsize * batch * keys), queries)
+    return ops.maximum(ops.cast(rows, "int32"), 1)
 
 
 def softmax_scores(theta, phi, scale):
-    """Weights of the gaussian forms, (batch, N, M), at least float32."""
-    logits = ops.matmul(theta, ops.swapaxes(phi, 1, 2))
+    """Returns the weights of the gaussian forms, (batch, N, M), at least float32.
+
+    Half precision is widened before the product: its logits overflow in float16, and bfloat16
+    keeps 8 bits of them.
+    """
+    logits = ops.matmul(_accumulate(theta), ops.swapaxes(_accumulate(phi), 1, 2))
     if logits.shape[-1] == 1:
-        return ops.ones_like(_accumulate(logits))  # Keras warns of a softmax over one key.
-    return ops.softmax(ops.multiply(_accumulate(logits), scale), axis=-1)
+        return logits * 0 + 1  # Keras warns of a softmax over one key.
+    return ops.softmax(ops.multiply(logits, scale), axis=-1)
 
 
 def dot_product_mean(theta, phi, g):
-    """Weights `theta_i . phi_j / M`, summed as `theta (phi^T g) / M` where that is cheaper.
+    """Returns the mean weighted by `theta_i . phi_j / M`, as `theta (phi^T g) / M` where cheaper.
 
     The product is associative: with D and C channels, N queries and M keys, the direct order
     costs N M (D + C) multiplications and the other one (N + M) D C.
@@ -65,27 +86,27 @@ def dot_product_mean(theta, phi, g):
     Returns:
         Tensor of shape (batch, N, C), in the dtype of `g`.
     """
-    queries, keys = ops.shape(theta)[1], ops.shape(phi)[1]
+    queries, keys = theta.shape[1], phi.shape[1]
+    depth, width = theta.shape[-1], g.shape[-1]
+    known = isinstance(queries, int) and isinstance(keys, int)
     theta, phi, values = _accumulate(theta), _accumulate(phi), _accumulate(g)
     # Dividing first keeps the sums over keys in the range of one value.
-    values = values / ops.cast(keys, values.dtype)
-    depth, width = theta.shape[-1], g.shape[-1]
-    outputs = _choose(
-        _product(queries, keys, depth + width) <= _product(queries + keys, depth, width),
-        lambda: ops.matmul(ops.matmul(theta, ops.swapaxes(phi, 1, 2)), values),
-        lambda: ops.matmul(theta, ops.matmul(ops.swapaxes(phi, 1, 2), values)),
-    )
+    values = values / ops.cast(ops.shape(phi)[1], values.dtype)
+    if known and queries * keys * (depth + width) <= (queries + keys) * depth * width:
+        outputs = ops.matmul(ops.matmul(theta, ops.swapaxes(phi, 1, 2)), values)
+    else:
+        outputs = ops.matmul(theta, ops.matmul(ops.swapaxes(phi, 1, 2), values))
     return ops.cast(outputs, g.dtype)
 
 
 def dot_product_scores(theta, phi):
-    """Weights of the dot product, (batch, N, M), at least float32."""
+    """Returns the weights of the dot product, (batch, N, M), at least float32."""
     scores = ops.matmul(_accumulate(theta), ops.swapaxes(_accumulate(phi), 1, 2))
     return scores / ops.cast(ops.shape(phi)[1], scores.dtype)
 
 
 def concatenation_mean(a, b, g):
-    """Weights `relu(a_i + b_j) / M`, by sorting where that is cheaper.
+    """Returns the mean weighted by `relu(a_i + b_j) / M`, by sorting where that is cheaper.
 
     A key counts for query i where `b_j > -a_i`, so with the keys sorted by `b` the sum is
     `a_i sum g_j + sum b_j g_j` over a suffix: two running sums of the keys and one look-up a
@@ -99,33 +120,39 @@ def concatenation_mean(a, b, g):
     Returns:
         Tensor of shape (batch, N, C), in the dtype of `g`.
     """
-    keys = ops.shape(b)[1]
+    keys = b.shape[1]
     a, b, values = _accumulate(a), _accumulate(b), _accumulate(g)
-    values = values / ops.cast(keys, values.dtype)
-    outputs = _choose(
-        _product(keys) <= SORTING_PAYS_ABOVE_KEYS,
-        lambda: ops.matmul(ops.relu(a[:, :, None] + b[:, None, :]), values),
-        lambda: _concatenation_mean_by_sorting(a, b, values),
-    )
+    values = values / ops.cast(ops.shape(b)[1], values.dtype)
+    if isinstance(keys, int) and keys <= SORTING_PAYS_ABOVE_KEYS:
+        outputs = ops.matmul(_rectified_sums(a, b), values)
+    else:
+        outputs = _concatenation_mean_by_sorting(a, b, values)
     return ops.cast(outputs, g.dtype)
 
 
 def concatenation_scores(a, b):
-    """Weights of the concatenation, (batch, N, M), at least float32."""
-    scores = ops.relu(_accumulate(a)[:, :, None] + _accumulate(b)[:, None, :])
+    """Returns the weights of the concatenation, (batch, N, M), at least float32."""
+    scores = _rectified_sums(_accumulate(a), _accumulate(b))
     return scores / ops.cast(ops.shape(b)[1], scores.dtype)
+
+
+def _rectified_sums(a, b):
+    return ops.relu(ops.expand_dims(a, 2) + ops.expand_dims(b, 1))
 
 
 def _concatenation_mean_by_sorting(a, b, g):
     channels = g.shape[-1]
+    # a + b stays the same, and the two sums below cancel less.
+    center = ops.stop_gradient(ops.mean(b, axis=1, keepdims=True))
+    a, b = a + center, b - center
     order = ops.argsort(b, axis=1)
-    b, g = _take_rows(b[:, :, None], order), _take_rows(g, order)
+    b, g = _take_rows(ops.expand_dims(b, 2), order), _take_rows(g, order)
     # Row k: the sums over all sorted keys from k on; the last row: over none.
     sums = ops.flip(ops.cumsum(ops.flip(ops.concatenate([g, b * g], axis=-1), 1), axis=1), 1)
     sums = ops.pad(sums, [(0, 0), (0, 1), (0, 0)])
     first = _count_not_above(b[:, :, 0], -a)
     sums = _take_rows(sums, first)
-    return a[:, :, None] * sums[:, :, :channels] + sums[:, :, channels:]
+    return ops.expand_dims(a, 2) * sums[:, :, :channels] + sums[:, :, channels:]
 
 
 def _count_not_above(sorted_values, limits):
@@ -135,60 +162,70 @@ def _count_not_above(sorted_values, limits):
     order = ops.argsort(ops.stop_gradient(both), axis=1)
     seen = ops.cumsum(ops.cast(order >= size, "int32"), axis=1)
     place_of = ops.argsort(order, axis=1)
-    return _take_rows(seen[:, :, None], place_of[:, :size])[:, :, 0]
+    return ops.squeeze(_take_rows(ops.expand_dims(seen, 2), place_of[:, :size]), 2)
 
 
 def _take_rows(x, rows):
     """`x[b, rows[b, i]]` for x of shape (batch, M, C), through one flat look-up."""
     batch, size, channels = ops.shape(x)
     count = ops.shape(rows)[1]
-    offsets = ops.arange(batch, dtype="int32")[:, None] * size
+    offsets = ops.expand_dims(ops.arange(batch, dtype="int32"), 1) * size
     flat = ops.reshape(ops.cast(rows, "int32") + offsets, (-1,))
     taken = ops.take(ops.reshape(x, (-1, channels)), flat, axis=0)
     return ops.reshape(taken, (-1, count, channels))
 
 
+@functools.lru_cache(maxsize=64)
+def _compile_chunks(scale, rows):
+    import tensorflow as tf
+
+    return tf.function(lambda *tensors: _softmax_mean_in_chunks(*tensors, scale, rows))
+
+
+def _is_eager():
+    import tensorflow as tf
+
+    return tf.executing_eagerly()
+
+
 def _softmax_mean_in_chunks(theta, phi, g, scale, rows):
-    """`softmax_mean` with `rows` queries at a time, forward and backward."""
-    batch, queries, depth = ops.shape(theta)
-    rows = _clip(rows, 1, queries)
+    """Returns `softmax_mean` with `rows` queries at a time, forward and backward."""
+    queries = ops.shape(theta)[1]
     chunks = -(-queries // rows)
 
     def split(x):
         """(batch, N, C) to (chunks, batch, rows, C), with zeros after the last query."""
-        channels = x.shape[-1]
         x = ops.pad(x, [(0, 0), (0, chunks * rows - queries), (0, 0)])
-        return ops.swapaxes(ops.reshape(x, (batch, chunks, rows, channels)), 0, 1)
+        return ops.swapaxes(ops.reshape(x, (-1, chunks, rows, x.shape[-1])), 0, 1)
 
     def join(x):
         x = ops.swapaxes(x, 0, 1)
-        return ops.reshape(x, (batch, chunks * rows, x.shape[-1]))[:, :queries]
+        return ops.reshape(x, (-1, chunks * rows, x.shape[-1]))[:, :queries]
 
     @ops.custom_gradient
     def attend(theta, phi, g):
-        theta_chunks = split(theta)
+        wide_phi, wide_g = _accumulate(phi), _accumulate(g)
 
-        def forward(carry, theta):
-            return carry, _weighted(softmax_scores(theta, phi, scale), g)
+        def forward(carry, chunk):
+            return carry, _weighted(softmax_scores(chunk[0], wide_phi, scale), g)
 
-        _, outputs = _scan(forward, (), theta_chunks, g.dtype)
+        _, outputs = _scan(forward, (), (split(theta),), chunks, like=g)
 
         def gradient(upstream):
             def backward(carry, chunk):
                 d_phi, d_g = carry
-                theta, dy = chunk
-                weights = softmax_scores(theta, phi, scale)
-                dy = _accumulate(dy)
-                d_weights = ops.matmul(dy, ops.swapaxes(_accumulate(g), 1, 2))
+                theta, dy = map(_accumulate, chunk)
+                weights = softmax_scores(theta, wide_phi, scale)
+                d_weights = ops.matmul(dy, ops.swapaxes(wide_g, 1, 2))
                 mean = ops.sum(weights * d_weights, axis=-1, keepdims=True)
                 d_logits = scale * weights * (d_weights - mean)
-                d_phi += ops.matmul(ops.swapaxes(d_logits, 1, 2), _accumulate(theta))
+                d_phi += ops.matmul(ops.swapaxes(d_logits, 1, 2), theta)
                 d_g += ops.matmul(ops.swapaxes(weights, 1, 2), dy)
-                return (d_phi, d_g), ops.matmul(d_logits, _accumulate(phi))
+                return (d_phi, d_g), ops.matmul(d_logits, wide_phi)
 
-            zeros = tuple(ops.zeros_like(_accumulate(x)) for x in (phi, g))
-            chunks_of_both = (theta_chunks, split(upstream))
-            (d_phi, d_g), d_theta = _scan(backward, zeros, chunks_of_both, zeros[0].dtype)
+            carry = (ops.zeros_like(wide_phi), ops.zeros_like(wide_g))
+            xs = (split(theta), split(upstream))
+            (d_phi, d_g), d_theta = _scan(backward, carry, xs, chunks, like=wide_phi)
             return (
                 ops.cast(join(d_theta), theta.dtype),
                 ops.cast(d_phi, phi.dtype),
@@ -200,49 +237,37 @@ def _softmax_mean_in_chunks(theta, phi, g, scale, rows):
     return attend(theta, phi, g)
 
 
-def _scan(step, carry, xs, dtype):
-    """`ops.scan` with outputs of `dtype` that, on TensorFlow, runs one step at a time."""
+def _scan(step, carry, xs, length, like):
+    """`ops.scan` that, on TensorFlow, unrolls a known number of steps.
+
+    Args:
+        step, carry, xs: as in `ops.scan`.
+        length: number of steps, an int or a tensor.
+        like: tensor with the dtype and the last axis of the outputs of `step`.
+    """
     if keras.backend.backend() != "tensorflow":
         return ops.scan(step, carry, xs)
     import tensorflow as tf
 
-    xs = [tf.convert_to_tensor(x) for x in xs] if isinstance(xs, tuple) else xs
-    length = tf.shape(xs[0] if isinstance(xs, list) else xs)[0]
+    # Steps in flight at the same time would hold the weights of several chunks.
+    if isinstance(length, int):
+        outputs = []
+        for i in range(length):
+            with tf.control_dependencies(outputs[-1:]):
+                carry, output = step(carry, [x[i] for x in xs])
+            outputs.append(output)
+        return carry, tf.stack(outputs)
 
     def body(i, carry, outputs):
-        carry, output = step(carry, [x[i] for x in xs] if isinstance(xs, list) else xs[i])
-        return i + 1, carry, outputs.write(i, output)
+        carry, output = step(carry, [tf.gather(x, i) for x in xs])
+        return i + 1, carry, tf.tensor_scatter_nd_update(outputs, [[i]], output[None])
 
-    # More than one step in flight would hold the weights of several chunks.
+    # TFLite takes no TensorArray whose elements have unknown sizes.
+    outputs = tf.zeros((*ops.shape(xs[0])[:-1], like.shape[-1]), like.dtype)
     _, carry, outputs = tf.while_loop(
-        lambda i, *_: i < length,
-        body,
-        (0, carry, tf.TensorArray(dtype, size=length)),
-        parallel_iterations=1,
+        lambda i, *_: i < length, body, (0, carry, outputs), parallel_iterations=1
     )
-    return carry, outputs.stack()
-
-
-def _choose(condition, if_true, if_false):
-    """Decides now where the sizes are known, and in the graph where they are not."""
-    if isinstance(condition, bool):
-        return if_true() if condition else if_false()
-    return ops.cond(condition, if_true, if_false)
-
-
-def _product(*sizes):
-    """A product of sizes as a float: unknown ones are int32 tensors, which would overflow."""
-    return math.prod(float(n) if isinstance(n, int) else ops.cast(n, "float32") for n in sizes)
-
-
-def _floor(number):
-    return int(number) if isinstance(number, float) else ops.cast(number, "int32")
-
-
-def _clip(number, low, high):
-    if isinstance(number, int) and isinstance(high, int):
-        return min(max(number, low), high)
-    return ops.minimum(ops.maximum(number, low), high)
+    return carry, outputs
 
 
 def _weighted(weights, g):
@@ -250,5 +275,5 @@ def _weighted(weights, g):
 
 
 def _accumulate(x):
-    """Casts half precision up to float32, in which sums and softmax are taken."""
+    """Casts half precision up to float32, in which products, sums and softmax are taken."""
     return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_nonlocal.layers.acceleration import xla_pays_off
+from keras_nonlocal.layers.arguments import cast_inputs, check_positive_int, check_sizes
 from keras_nonlocal.layers.gradients import convolve_over_time
 
 _FUSED = (keras.activations.relu, keras.activations.relu6)
@@ -25,6 +25,8 @@ class Conv3D(keras.layers.Conv3D):
         strides: int or `(frames, height, width)`.
         use_bias: `False` by default, as a norm follows nearly every convolution here.
         padding: `"symmetric"`, the only choice; `keras.layers.Conv3D` has the others.
+        data_format: `"channels_last"`, the only choice, whatever
+            `keras.config.image_data_format()` is.
         **kwargs: further arguments of `keras.layers.Conv3D`, such as `kernel_initializer`.
 
     Input shape:
@@ -50,17 +52,24 @@ class Conv3D(keras.layers.Conv3D):
         strides=(1, 1, 1),
         use_bias=False,
         padding="symmetric",
+        data_format="channels_last",
         **kwargs,
     ):
         super().__init__(
-            filters, kernel_size, strides=strides, padding="valid", use_bias=use_bias, **kwargs
+            check_positive_int("filters", filters),
+            check_sizes("kernel_size", kernel_size, 3),
+            strides=check_sizes("strides", strides, 3),
+            padding="valid",
+            data_format=data_format,
+            use_bias=use_bias,
+            **kwargs,
         )
-        self.supports_jit = xla_pays_off()
         if padding != "symmetric":
             raise ValueError(
                 f"`padding` must be 'symmetric'. Received: padding={padding!r}. Use "
                 "keras.layers.Conv3D for other paddings."
             )
+        self.padding = padding
         if any(size % 2 == 0 for size in self.kernel_size):
             raise ValueError(
                 "`kernel_size` must be odd on each axis, so that both ends can be padded alike. "
@@ -79,7 +88,7 @@ class Conv3D(keras.layers.Conv3D):
             )
 
     def call(self, inputs, training=None):
-        x, padding = inputs, "same"
+        x, padding = cast_inputs(self, inputs), "same"
         if any(stride != 1 for stride in self.strides):
             # "same" is symmetric at stride 1 alone, where it saves this copy.
             halves = [(size // 2, size // 2) for size in self.kernel_size]
@@ -127,6 +136,3 @@ class Conv3D(keras.layers.Conv3D):
             for size, stride in zip(input_shape[1:4], self.strides, strict=True)
         ]
         return (input_shape[0], *sizes, self.filters)
-
-    def get_config(self):
-        return {**super().get_config(), "padding": "symmetric"}

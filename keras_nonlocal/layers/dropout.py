@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_nonlocal.layers.arguments import cast_inputs
 from keras_nonlocal.layers.replicas import replica_context
 
 
@@ -38,6 +39,7 @@ class Dropout(keras.layers.Dropout):
     """
 
     def call(self, inputs, training=False):
+        inputs = cast_inputs(self, inputs)
         context = replica_context()
         if context is None or not training or self.rate == 0:
             return super().call(inputs, training=training)

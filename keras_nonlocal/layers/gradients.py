@@ -32,9 +32,12 @@ def convolve_over_time(x, kernel):
             frames = tf.shape(x)[1]
             products = []
             for shift in range(-(span // 2), span // 2 + 1):
-                # The frames whose answer this frame of the kernel took part in, and these answers.
-                seen = x[:, max(shift, 0) : frames + min(shift, 0)]
-                answers = upstream[:, max(-shift, 0) : frames + min(-shift, 0)]
+                # The input frames that this frame of the kernel meets, and their output frames:
+                # none where the kernel reaches beyond the clip.
+                length = tf.maximum(frames - abs(shift), 0)
+                first, target = max(shift, 0), max(-shift, 0)
+                seen = x[:, first : first + length]
+                answers = upstream[:, target : target + length]
                 products.append(
                     tf.matmul(
                         tf.reshape(seen, (-1, channels)),

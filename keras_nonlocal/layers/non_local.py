@@ -4,8 +4,12 @@ import keras
 from keras import ops
 
 from keras_nonlocal.layers import affinity
-from keras_nonlocal.layers.acceleration import xla_pays_off
-from keras_nonlocal.layers.arguments import check_choice, check_pool_size, is_positive_int
+from keras_nonlocal.layers.arguments import (
+    cast_inputs,
+    check_choice,
+    check_pool_size,
+    check_positive_int,
+)
 from keras_nonlocal.layers.convolution import Conv3D
 from keras_nonlocal.layers.normalization import BatchNormalization
 from keras_nonlocal.layers.pooling import max_pool
@@ -30,6 +34,7 @@ class NonLocal(keras.layers.Layer):
         norm_options=None,
         kernel_initializer=None,
         kernel_regularizer=None,
+        memory_budget=256 * 2**20,
         **kwargs,
     ):
         for name in {"axes", "frames_per_group"} & set(kwargs):
@@ -42,10 +47,12 @@ class NonLocal(keras.layers.Layer):
         check_choice("mode", mode, MODES)
         check_choice("pool_position", pool_position, ("before", "after"))
         check_choice("norm", norm, ("batch_norm", None))
-        if inner_channels is not None and not is_positive_int(inner_channels):
+        if inner_channels is not None:
+            inner_channels = check_positive_int("inner_channels", inner_channels)
+        if taken := {"name", "dtype", "gamma_initializer"} & set(norm_options or {}):
             raise ValueError(
-                "`inner_channels` must be a positive integer, or None for half of the input's "
-                f"channels. Received: inner_channels={inner_channels!r}."
+                "`norm_options` must leave out 'name', 'dtype' and 'gamma_initializer', which the "
+                f"block sets. Received: {', '.join(map(repr, sorted(taken)))}. Leave them out."
             )
         if kernel_initializer is None:
             kernel_initializer = keras.initializers.RandomNormal(stddev=0.01)
@@ -58,7 +65,7 @@ class NonLocal(keras.layers.Layer):
         self.norm_options = dict(norm_options or {})
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.supports_jit = xla_pays_off()
+        self.memory_budget = check_positive_int("memory_budget", memory_budget)
 
     def build(self, input_shape):
         self._check_input_shape(input_shape)
@@ -109,6 +116,9 @@ class NonLocal(keras.layers.Layer):
         )
 
     def call(self, inputs, training=None, return_attention_scores=False):
+        # Eager calls and traces may bring other sizes than those of `build`.
+        self._check_input_shape(inputs.shape)
+        inputs = cast_inputs(self, inputs)
         x = self._split(inputs)
         pooled = self._pool(x) if self.pool_position == "before" else x
         if self.mode == "gaussian":
@@ -119,7 +129,7 @@ class NonLocal(keras.layers.Layer):
             phi, g = self._pool(phi), self._pool(g)
         theta, phi, g = _flatten(theta), _flatten(phi), _flatten(g)
 
-        y = self._weighted_mean(theta, phi, g)
+        y = self._weighted_mean(theta, phi, g, _product(self._parts(inputs.shape)))
         y = ops.reshape(y, (*ops.shape(x)[:-1], y.shape[-1]))
         z = self.out(self._join(y, inputs))
         if self.norm is not None:
@@ -129,12 +139,13 @@ class NonLocal(keras.layers.Layer):
             return outputs, self._name_axes(self._scores(theta, phi), inputs)
         return outputs
 
-    def _weighted_mean(self, theta, phi, g):
+    def _weighted_mean(self, theta, phi, g, matrices):
         if self.mode == "dot_product":
             return affinity.dot_product_mean(theta, phi, g)
         if self.mode == "concatenation":
             return affinity.concatenation_mean(*self._concatenated(theta, phi), g)
-        return affinity.softmax_mean(theta, phi, g, self._scale_of(theta))
+        scale = self._scale_of(theta)
+        return affinity.softmax_mean(theta, phi, g, scale, self.memory_budget, matrices)
 
     def _scores(self, theta, phi):
         if self.mode == "dot_product":
@@ -165,7 +176,11 @@ class NonLocal(keras.layers.Layer):
             return (self.pool_size,) * self.rank
         return self.pool_size
 
-    # The axes that see each other; `NonLocal3D` cuts clips into smaller ones here.
+    # The axes that see each other; `NonLocal3D` cuts clips into smaller parts here.
+
+    def _parts(self, input_shape):
+        """Sizes of the axes over which attention is split, as far as they are known."""
+        return ()
 
     def _split(self, inputs):
         return inputs
@@ -211,7 +226,7 @@ class NonLocal(keras.layers.Layer):
 
     def _scores_shape(self, input_shape):
         sizes = self._attended_sizes(input_shape)
-        return (input_shape[0], _product(sizes), self._num_keys(sizes))
+        return (input_shape[0], *self._parts(input_shape), _product(sizes), self._num_keys(sizes))
 
     def _num_keys(self, sizes):
         if self.pool_size is None:
@@ -259,6 +274,7 @@ class NonLocal(keras.layers.Layer):
             "norm_options": norm_options,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "memory_budget": self.memory_budget,
         }
 
 
@@ -271,8 +287,9 @@ def _flatten(x):
 
 
 def _fresh(initializer):
-    """A copy, as one initializer gives all kernels of a shape the same values."""
-    return initializer.__class__.from_config(initializer.get_config())
+    """Returns a copy, since one initializer gives all kernels of a shape the same values."""
+    # Keras takes plain functions as well.
+    return initializer.clone() if isinstance(initializer, keras.Initializer) else initializer
 
 
 def _product(sizes):

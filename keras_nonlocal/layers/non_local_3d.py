@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_nonlocal.layers.arguments import check_choice, is_positive_int
+from keras_nonlocal.layers.arguments import check_choice, check_positive_int
 from keras_nonlocal.layers.non_local import NonLocal
 
 
@@ -11,15 +11,15 @@ from keras_nonlocal.layers.non_local import NonLocal
 class NonLocal3D(NonLocal):
     """Non-local block over clips, `(batch, frames, height, width, channels)`.
 
-    Computes `z = x + norm(out(y))` with `y_i = sum_j f(x_i, x_j) g(x_j) / C(x)`: every place of
-    every frame answers with a weighted mean over all places of all frames. A new block is the
-    identity, so it can be put into a trained network. Maps of any size work: weights that need
-    not be built are not, and those of the gaussian modes are built for some queries at a time
-    once they would exceed `keras_nonlocal.layers.affinity.AFFINITY_BUDGET` bytes a batch.
+    Computes `z = x + norm(out(y))` with `y_i = sum_j f(x_i, x_j) g(x_j) / C(x)`: the
+    response at each position of each frame is a weighted mean over all positions of all frames.
+    A new block is the identity, so it can be inserted into a trained network. Maps of any size
+    work: the weights of all pairs are only computed where the mean needs them, and those of the
+    gaussian modes for some queries at a time where they exceed `memory_budget`.
 
-    Sub-layers, for whoever converts weights: `theta`, `phi`, `g`, `out` (1x1 kernels with
-    bias) and `norm`. "gaussian" has no `theta` and `phi`; "concatenation" adds the vector
-    `w_f`, theta's half first.
+    The names of the sub-layers are stable: `theta`, `phi`, `g`, `out` (1x1 kernels with bias)
+    and `norm`. "gaussian" has no `theta` and `phi`; "concatenation" adds the vector `w_f`,
+    theta's half first.
 
     Args:
         inner_channels: channels of theta, phi and g. `None`: half of the input's.
@@ -40,6 +40,11 @@ class NonLocal3D(NonLocal):
         kernel_initializer: of theta, phi, g and, where a norm follows, out. `None`: normal
             with a standard deviation of 0.01, as the authors.
         kernel_regularizer: of the same kernels and `w_f`.
+        memory_budget: bytes that the weights of all pairs of one clip may take in the gaussian
+            modes (4 per pair). Above it, queries are processed in chunks of that size, in
+            training too: the same result, with less memory and one more matrix product. Where
+            the sizes of a clip are unknown when the graph is built, it holds for the whole
+            batch, and the graph has a loop.
         axes: `"spacetime"` lets all places of all frames see each other, `"space"` those of
             one frame, `"time"` the frames of one place.
         frames_per_group: attention stays inside groups of so many successive frames. `None`:
@@ -82,11 +87,7 @@ class NonLocal3D(NonLocal):
         super().__init__(*args, **kwargs)
         check_choice("axes", axes, ("spacetime", "space", "time"))
         if frames_per_group is not None:
-            if not is_positive_int(frames_per_group):
-                raise ValueError(
-                    "`frames_per_group` must be a positive integer, or None for one group of all "
-                    f"frames. Received: frames_per_group={frames_per_group!r}."
-                )
+            frames_per_group = check_positive_int("frames_per_group", frames_per_group)
             if axes == "space":
                 raise ValueError(
                     "`frames_per_group` needs attention across frames. Received: "
@@ -113,15 +114,41 @@ class NonLocal3D(NonLocal):
         space = 1 if self.axes == "time" else self.pool_size
         return (1, space, space)
 
+    def _parts(self, input_shape):
+        frames, height, width = input_shape[1:-1]
+        parts = {"spacetime": (), "space": (frames,), "time": (height, width)}[self.axes]
+        if self.frames_per_group is not None:
+            parts += (None if frames is None else frames // self.frames_per_group,)
+        return parts
+
     def _split(self, inputs):
-        _, frames, height, width, channels = ops.shape(inputs)
+        inputs = self._check_groups(inputs)
+        batch, frames, height, width, channels = ops.shape(inputs)
+        group = 1 if self.axes == "space" else self.frames_per_group or frames
+        # With the real batch axis, so that no group can reach into the next clip.
         if self.axes == "time":
             x = ops.transpose(inputs, (0, 2, 3, 1, 4))
-            return ops.reshape(x, (-1, self.frames_per_group or frames, 1, 1, channels))
-        together = 1 if self.axes == "space" else self.frames_per_group
-        if together is None:
+            x = ops.reshape(x, (batch, height, width, frames // group, group, channels))
+            return ops.reshape(x, (-1, group, 1, 1, channels))
+        if group is frames:
             return inputs
-        return ops.reshape(inputs, (-1, together, height, width, channels))
+        x = ops.reshape(inputs, (batch, frames // group, group, height, width, channels))
+        return ops.reshape(x, (-1, group, height, width, channels))
+
+    def _check_groups(self, inputs):
+        """Checks the frames when the graph runs, if they are unknown before."""
+        if self.frames_per_group is None or isinstance(inputs.shape[1], int):
+            return inputs
+        import tensorflow as tf
+
+        frames = tf.shape(inputs)[1]
+        words = (
+            "`frames_per_group` must divide the number of frames. Received: frames_per_group="
+            f"{self.frames_per_group} in layer {self.name!r}. Frames of the input:"
+        )
+        check = tf.debugging.Assert(frames % self.frames_per_group == 0, [words, frames])
+        with tf.control_dependencies([check] if check is not None else []):
+            return tf.identity(inputs)
 
     def _join(self, outputs, inputs):
         _, frames, height, width, _ = ops.shape(inputs)
@@ -132,11 +159,8 @@ class NonLocal3D(NonLocal):
         return ops.reshape(outputs, (-1, frames, height, width, channels))
 
     def _name_axes(self, scores, inputs):
-        _, frames, height, width, _ = ops.shape(inputs)
-        leading = {"spacetime": (), "space": (frames,), "time": (height, width)}[self.axes]
-        if self.frames_per_group is not None:
-            leading += (frames // self.frames_per_group,)
-        return ops.reshape(scores, (-1, *leading, *ops.shape(scores)[1:]))
+        parts = self._parts(ops.shape(inputs))
+        return ops.reshape(scores, (-1, *parts, *ops.shape(scores)[1:]))
 
     def _attended_sizes(self, input_shape):
         frames, height, width = input_shape[1:-1]
@@ -144,14 +168,6 @@ class NonLocal3D(NonLocal):
             return (1, height, width)
         frames = self.frames_per_group or frames
         return (frames, 1, 1) if self.axes == "time" else (frames, height, width)
-
-    def _scores_shape(self, input_shape):
-        batch, queries, keys = super()._scores_shape(input_shape)
-        frames, height, width = input_shape[1:-1]
-        leading = {"spacetime": (), "space": (frames,), "time": (height, width)}[self.axes]
-        if self.frames_per_group is not None:
-            leading += (None if frames is None else frames // self.frames_per_group,)
-        return (batch, *leading, queries, keys)
 
     def _check_input_shape(self, input_shape):
         super()._check_input_shape(input_shape)

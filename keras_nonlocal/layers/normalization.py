@@ -1,15 +1,17 @@
-"""Batch normalisation that stays fused on five dimensions, and its frozen (affine) form."""
+"""Batch normalization that stays fused on five dimensions, and its frozen (affine) form."""
+
+import math
 
 import keras
 from keras import ops
 
-from keras_nonlocal.layers.acceleration import xla_pays_off
+from keras_nonlocal.layers.arguments import cast_inputs
 from keras_nonlocal.layers.replicas import replica_context
 
 
 @keras.saving.register_keras_serializable(package="keras_nonlocal")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation of the last axis at fused speed, for tensors of any rank.
+    """Batch normalization of the last axis at fused speed, for tensors of any rank.
 
     Gives the numbers of `keras.layers.BatchNormalization`. On TensorFlow that layer falls back
     to separate broadcasts, with their own memory traffic, on anything but four dimensions; this
@@ -23,8 +25,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         frozen: `True` normalises by the moving statistics in training too and never updates
             them: the affine form `gamma * x + beta` in which the authors train their long
             clips. `gamma` and `beta` still train; set `trainable=False` to fix them as well.
+        synchronized: `True` takes the statistics of the global batch, over all replicas of a
+            `tf.distribute` strategy. On JAX statistics always are those of the global batch.
         **kwargs: further arguments of `keras.layers.BatchNormalization`, such as
-            `synchronized` or `gamma_initializer`.
+            `gamma_initializer`.
 
     Input shape:
         `(batch, ..., channels)`.
@@ -43,15 +47,19 @@ class BatchNormalization(keras.layers.BatchNormalization):
           norm trained on short clips, frozen on long ones.
     """
 
-    def __init__(self, momentum=0.9, epsilon=1e-5, frozen=False, **kwargs):
-        if keras.backend.backend() == "jax":
-            # Statistics are those of the global batch there, and Keras refuses to be told so.
-            kwargs.pop("synchronized", None)
-        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
+    def __init__(self, momentum=0.9, epsilon=1e-5, frozen=False, synchronized=False, **kwargs):
+        super().__init__(
+            momentum=momentum,
+            epsilon=epsilon,
+            # Keras refuses it on JAX. The config keeps it, for models that move to TensorFlow.
+            synchronized=synchronized and keras.backend.backend() != "jax",
+            **kwargs,
+        )
+        self.synchronized = synchronized
         self.frozen = frozen
-        self.supports_jit = xla_pays_off()
 
     def call(self, inputs, training=None, mask=None):
+        inputs = cast_inputs(self, inputs)
         training = bool(training) and self.trainable and not self.frozen
         if self._has_fused_kernel(inputs, training, mask):
             return self._call_fused(inputs, training)
@@ -89,10 +97,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
         if training:
             # The kernel reports the unbiased variance; Keras averages the biased one.
-            count = ops.cast(ops.size(inputs) // shape[-1], "float32")
+            count = _count(shape[:-1], "float32")
             variance *= (count - 1.0) / count
             for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+                # In float32, also where the variables are of half precision.
+                average = ops.cast(moving, "float32") * self.momentum
+                moving.assign(average + batch * (1.0 - self.momentum))
         return outputs if len(shape) == 4 else ops.reshape(outputs, shape)
 
     def _moments(self, inputs, mask):
@@ -101,13 +111,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
         Keras takes the variance over replicas as the mean square less the square of the mean,
         of which float32 leaves little where the mean is large.
         """
-        context = replica_context()
-        if not self.synchronized or context is None or mask is not None:
+        if mask is not None:
             return super()._moments(inputs, mask)
+        mean, variance = ops.moments(inputs, self._reduction_axes)
+        context = replica_context()
+        if not self.synchronized or context is None:
+            return mean, variance
         import tensorflow as tf
 
-        count = ops.cast(ops.size(inputs) // inputs.shape[self.axis], inputs.dtype)
-        mean, variance = ops.moments(inputs, self._reduction_axes)
+        shape = ops.shape(inputs)
+        count = _count([shape[axis] for axis in self._reduction_axes], inputs.dtype)
         total, sums = context.all_reduce(tf.distribute.ReduceOp.SUM, [count, count * mean])
         whole_mean = sums / total
         spread = count * (variance + ops.square(mean - whole_mean))
@@ -115,3 +128,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def get_config(self):
         return {**super().get_config(), "frozen": self.frozen}
+
+
+def _count(sizes, dtype):
+    """Returns the product of sizes as a float, as 32-bit integers overflow on large inputs."""
+    return math.prod(ops.cast(size, dtype) for size in sizes)

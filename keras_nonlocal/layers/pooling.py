@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_nonlocal.layers.arguments import cast_inputs, check_positive_int, check_sizes
+
 
 def max_pool(x, pool_size, strides=None):
     """Max-pools a channels-last tensor without padding, along any number of axes.
@@ -38,36 +40,48 @@ def max_pool(x, pool_size, strides=None):
 
 @keras.saving.register_keras_serializable(package="keras_nonlocal")
 class MaxPooling3D(keras.layers.Layer):
-    """Max-pooling of clips with explicit padding, for tensors that are nowhere negative.
+    """Max-pooling of clips with explicit padding at both ends of each axis.
+
+    What is padded takes part in no maximum.
 
     Args:
-        pool_size: `(frames, height, width)`.
-        strides: `(frames, height, width)`.
-        padding: zeros put at both ends of `(frames, height, width)`. Zeros change no maximum
-            of values that come out of a ReLU, which is where the networks pool.
+        pool_size: int or `(frames, height, width)`.
+        strides: int or `(frames, height, width)`.
+        padding: int or `(frames, height, width)`: positions added at both ends of each axis,
+            fewer than `pool_size`.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Input shape:
-        `(batch, frames, height, width, channels)`, no value below zero where `padding` is used.
+        `(batch, frames, height, width, channels)`.
 
     Output shape:
         `(batch, *pooled sizes, channels)`; a pooled size is
         `(size + 2 * padding - pool_size) // stride + 1`.
 
     Raises:
-        ValueError: if the pool is larger than the padded input.
+        ValueError: if the pool is larger than the padded input, or not larger than `padding`.
     """
 
     def __init__(self, pool_size, strides, padding=(0, 0, 0), **kwargs):
         super().__init__(**kwargs)
-        self.pool_size = tuple(pool_size)
-        self.strides = tuple(strides)
-        self.padding = tuple(padding)
+        self.pool_size = check_sizes("pool_size", pool_size, 3)
+        self.strides = check_sizes("strides", strides, 3)
+        self.padding = check_sizes("padding", padding, 3, least=0)
+        if any(p >= size for p, size in zip(self.padding, self.pool_size, strict=True)):
+            raise ValueError(
+                "`padding` must be smaller than `pool_size` on each axis, as a pool of padding "
+                f"alone has no maximum. Received: padding={self.padding}, "
+                f"pool_size={self.pool_size}. Lower `padding`."
+            )
+        self.input_spec = keras.layers.InputSpec(ndim=5)
+        # There are no variables to build.
+        self.built = True
 
     def call(self, inputs):
+        inputs = cast_inputs(self, inputs)
         if any(self.padding):
             halves = [(size, size) for size in self.padding]
-            inputs = ops.pad(inputs, [(0, 0), *halves, (0, 0)])
+            inputs = ops.pad(inputs, [(0, 0), *halves, (0, 0)], constant_values=float("-inf"))
         return max_pool(inputs, self.pool_size, self.strides)
 
     def compute_output_shape(self, input_shape):
@@ -120,10 +134,13 @@ class SlidingAverage(keras.layers.Layer):
 
     def __init__(self, window=7, **kwargs):
         super().__init__(**kwargs)
-        self.window = window
+        self.window = None if window is None else check_positive_int("window", window)
+        self.input_spec = keras.layers.InputSpec(ndim=5)
+        # There are no variables to build.
+        self.built = True
 
     def call(self, inputs):
-        images = ops.mean(inputs, axis=1)
+        images = ops.mean(cast_inputs(self, inputs), axis=1)
         if self.window is None:
             return ops.mean(images, axis=(1, 2), keepdims=True)
         _, height, width, _ = images.shape

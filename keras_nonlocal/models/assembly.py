@@ -135,9 +135,9 @@ def build_graph(
     if include_top:
         x = video_resnet.build_head(architecture, x, classes, classifier_activation, dropout)
     elif pooling == "avg":
-        x = keras.layers.GlobalAveragePooling3D(name="avg_pool")(x)
+        x = keras.layers.GlobalAveragePooling3D(data_format="channels_last", name="avg_pool")(x)
     elif pooling == "max":
-        x = keras.layers.GlobalMaxPooling3D(name="max_pool")(x)
+        x = keras.layers.GlobalMaxPooling3D(data_format="channels_last", name="max_pool")(x)
     model = keras.Model(inputs, x, name=name or kind.lower())
     if blank:
         _forget_zeros(model)

@@ -106,4 +106,6 @@ def build_head(architecture, x, classes, classifier_activation, dropout):
         dtype=dtype,
         name="predictions",
     )(x)
-    return keras.layers.GlobalAveragePooling2D(name="places", dtype=dtype)(x)
+    return keras.layers.GlobalAveragePooling2D(
+        data_format="channels_last", name="places", dtype=dtype
+    )(x)

@@ -42,15 +42,14 @@ def path(request, monkeypatch):
     if request.param == "direct":
         monkeypatch.setattr(affinity, "SORTING_PAYS_ABOVE_KEYS", 10**9)
     else:
-        monkeypatch.setattr(affinity, "AFFINITY_BUDGET", 3000)
         monkeypatch.setattr(affinity, "SORTING_PAYS_ABOVE_KEYS", 0)
-    return request.param
+    return {"direct": {}, "indirect": {"memory_budget": 3000}}[request.param]
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_agrees_with_equation_in_float64(mode, options, path):
-    layer, x = make(mode=mode, **options)
+    layer, x = make(mode=mode, **options, **path)
     expected, weights = reference.non_local(layer, x)
     outputs, scores = layer(x, return_attention_scores=True)
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-10)
@@ -61,7 +60,7 @@ def test_agrees_with_equation_in_float64(mode, options, path):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("layer_class", SHAPES, ids=lambda c: c.__name__)
 def test_agrees_with_equation_in_float32(mode, layer_class, path):
-    layer, x = make(layer_class, SHAPES[layer_class], "float32", mode=mode)
+    layer, x = make(layer_class, SHAPES[layer_class], "float32", mode=mode, **path)
     expected, _ = reference.non_local(layer, x.astype("float64"))
     np.testing.assert_allclose(layer(x), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
@@ -69,7 +68,7 @@ def test_agrees_with_equation_in_float32(mode, layer_class, path):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("options", ({}, {"pool_position": "after"}), ids=("before", "after"))
 def test_gradients_agree_with_finite_differences(mode, options, path):
-    layer, x = make(mode=mode, **options)
+    layer, x = make(mode=mode, **options, **path)
     random = np.random.default_rng(3)
     cotangent = random.standard_normal(x.shape)
     tensors = [tf.Variable(x), *(v.value for v in layer.trainable_variables)]
