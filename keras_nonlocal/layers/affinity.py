@@ -54,8 +54,7 @@ def _rows_in_budget(theta, phi, memory_budget, matrices):
     if keras.backend.backend() != "tensorflow":
         return None  # Only TensorFlow leaves sizes open.
     batch, queries, keys = (
-        ops.cast(size, "float32")
-        for size in (*ops.shape(theta)[:2], ops.shape(phi)[1])
+        ops.cast(size, "float32") for size in (*ops.shape(theta)[:2], ops.shape(phi)[1])
     )
     # In floats, since a product of int32 sizes may overflow.
     rows = ops.minimum(memory_budget / (itemsize * batch * keys), queries)
