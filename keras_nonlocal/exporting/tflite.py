@@ -115,9 +115,8 @@ def _check_without_loops(saved_model, network):
     if re.search(r'op: "(Stateless)?While"', str(content.meta_graphs[0].graph_def)):
         raise ValueError(
             "`quantize='int8'` needs a network without loops, in which no ranges can be measured. "
-            f"Received: '{network.name}', whose non-local blocks go through so large a clip in "
-            "chunks, or which has loops of its own. Use quantize='dynamic', or a smaller "
-            "`input_shape`."
+            f"Received: '{network.name}', of which a layer has one. Use quantize='dynamic', or "
+            "unroll the loop: recurrent layers of Keras have unroll=True."
         )
 
 

@@ -63,7 +63,7 @@ def clips():
     return np.random.default_rng(1).normal(size=(3, *SHAPE)).astype("float32")
 
 
-@pytest.fixture(params=NETWORKS, scope="session")
+@pytest.fixture(params=["C2D", "I3D 3x3x3", "NLC2D", "NLI3D frozen"], scope="session")
 def network(request):
     return _network(request.param)
 
@@ -79,13 +79,18 @@ def randomise():
 
 
 @pytest.fixture(scope="session")
+def nli3d():
+    return _network("NLI3D frozen")
+
+
+@pytest.fixture(scope="session")
 def networks():
     return {name: _network(name) for name in NETWORKS}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny():
-    """A model that costs nothing, where any will do."""
+    """A model that costs nothing, where any will do; no test may change it."""
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(inputs))
     return _randomise(keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x)))

@@ -6,6 +6,7 @@ import pytest
 
 from keras_nonlocal.exporting import fold
 from keras_nonlocal.layers import BatchNormalization, Conv3D, NonLocal2D, NonLocal3D
+from keras_nonlocal.layers.non_local import MODES
 
 LAST = keras.layers.BatchNormalization
 
@@ -26,13 +27,23 @@ def answers(model, clips):
     return np.asarray(model(clips, training=False))
 
 
-@pytest.mark.parametrize("lower", [False, True], ids=["folded", "lowered"])
-def test_networks_answer_as_before_without_norms(network, clips, lower):
-    folded = fold(network, lower=lower)
+def test_networks_answer_as_before_without_norms(network, clips):
     assert norms_in(network)
-    assert norms_in(folded) == []
     expected = answers(network, clips)
-    np.testing.assert_allclose(answers(folded, clips), expected, rtol=0, atol=1e-5)
+    for lower in (False, True):
+        folded = fold(network, lower=lower)
+        assert norms_in(folded) == []
+        np.testing.assert_allclose(answers(folded, clips), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_blocks_of_every_mode_answer_as_before(mode, randomise):
+    inputs = keras.Input((4, 8, 8, 6))
+    model = randomise(keras.Model(inputs, NonLocal3D(mode=mode, name="block")(inputs)))
+    clips = images_of(shape=(4, 8, 8, 6))
+    folded = fold(model, lower=True)
+    assert norms_in(folded) == []
+    np.testing.assert_allclose(answers(folded, clips), answers(model, clips), atol=1e-5)
 
 
 def test_lowering_leaves_no_convolution_in_three_dimensions(build, clips):
@@ -468,9 +479,9 @@ def test_an_input_in_half_precision_becomes_one_of_float32(randomise):
 
 
 @pytest.mark.parametrize("lower", [False, True], ids=["folded", "lowered"])
-def test_networks_fold_to_half_precision(network, clips, lower):
-    folded = fold(network, lower=lower, dtype="bfloat16")
-    found, expected = answers(folded, clips), answers(network, clips)
+def test_networks_fold_to_half_precision(lower, nli3d, clips):
+    folded = fold(nli3d, lower=lower, dtype="bfloat16")
+    found, expected = answers(folded, clips), answers(nli3d, clips)
     assert norms_in(folded) == []
     assert found.dtype == np.float32
     kernels = {v.dtype for layer in folded.layers[:-3] for v in layer.weights}

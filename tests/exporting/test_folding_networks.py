@@ -43,9 +43,7 @@ def test_every_source_folds(builder, source, randomise):
     assert_folds(model, shape, randomise)
 
 
-@pytest.mark.parametrize(
-    "clip", slow_but(["8x8", "32x2"], ["4x16", "8x8", "32x2", "32x4", "128x1"])
-)
+@pytest.mark.parametrize("clip", slow_but(["32x2"], ["4x16", "8x8", "32x2", "32x4", "128x1"]))
 def test_every_clip_folds(clip, randomise):
     shape = (int(clip.split("x")[0]), 32, 32, 3)
     model = knl.NLI3D(clip=clip, input_shape=shape, non_local=[(3, 0), (4, 0)], **SMALL)
@@ -54,14 +52,8 @@ def test_every_clip_folds(clip, randomise):
 
 @pytest.mark.parametrize(
     "options",
-    [
-        {"include_top": False},
-        {"include_top": False, "pooling": "avg"},
-        {"frozen_norm": True},
-        {"classifier_activation": None},
-        {"dropout": 0.5},
-    ],
-    ids=["features", "pooled", "frozen", "logits", "dropout"],
+    [{"include_top": False, "pooling": "avg"}, {"classifier_activation": None, "dropout": 0.5}],
+    ids=["pooled", "logits"],
 )
 def test_every_form_folds(options, randomise):
     shape = (4, 48, 48, 3)
@@ -72,7 +64,7 @@ def test_every_form_folds(options, randomise):
 def test_a_head_that_slides_over_larger_maps_folds(randomise):
     shape = (4, 256, 256, 3)
     model = knl.NLI3D(input_shape=shape, **{**SMALL, "width": 4}, non_local=[(4, 0)])
-    assert_folds(model, shape, randomise)
+    assert_folds(model, shape, randomise, lower=(True,))
 
 
 def image_network(inputs):

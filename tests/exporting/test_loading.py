@@ -19,7 +19,10 @@ def test_a_name_gives_its_network():
         (8, 64, 64, 3),
     )
     assert model.class_names[0] == "pan_left"
-    assert load_model("camera_motion", input_shape=(8, 96, 96, 3)).input_shape[2] == 96
+    told = {"source": "video-nonlocal-net", "input_shape": (8, 96, 96, 3)}
+    assert load_model("camera_motion", **told).input_shape[2] == 96
+    with pytest.raises(ValueError, match=r"`source` must be 'video-nonlocal-net' for 'camera_mo"):
+        load_model("camera_motion", source="torchvision")
 
 
 def test_a_keras_file_remembers_what_it_is_told(tmp_path):
@@ -94,9 +97,3 @@ def test_a_function_that_is_not_known_here_is_named(tmp_path):
     keras.Model(inputs, keras.layers.Dense(2, activation=doubled)(inputs)).save(path)
     with pytest.raises(ValueError, match=r"own.keras' cannot be loaded: it holds 'doubled', which"):
         load_model(path)
-
-
-def test_a_known_network_takes_its_own_pixels():
-    assert load_model("camera_motion", source="video-nonlocal-net").source == "video-nonlocal-net"
-    with pytest.raises(ValueError, match=r"`source` must be 'video-nonlocal-net' for 'camera_mo"):
-        load_model("camera_motion", source="torchvision")

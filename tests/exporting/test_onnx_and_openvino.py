@@ -54,21 +54,6 @@ def test_concatenation_by_sorting_answers(format, build, tmp_path):
     assert_answers(path, network, clips)
 
 
-@formats
-def test_images_with_a_block_answer(format, randomise, tmp_path):
-    inputs = keras.Input((16, 16, 3))
-    x = keras.layers.Conv2D(8, 3, 2, padding="same", name="conv")(inputs)
-    x = keras.layers.BatchNormalization()(x)
-    x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))
-    model = keras_nonlocal.insert_non_local(
-        keras.Model(inputs, keras.layers.Dense(4, "softmax")(x)), after=["conv"]
-    )
-    randomise(model)
-    images = np.random.default_rng(0).normal(size=(3, 16, 16, 3)).astype("float32")
-    path = export(model, tmp_path / PATHS[format], format=format, clips=images)
-    assert_answers(path, model, images)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("source", ["pyslowfast", "pytorchvideo", "mmaction2", "torchvision"])
 @formats
@@ -90,16 +75,16 @@ def test_a_video_network_with_sizes_left_open_answers(format, build, tmp_path):
 
 
 @formats
-def test_a_loop_that_reads_the_input_answers(format, randomise, tmp_path, monkeypatch):
-    monkeypatch.setattr(keras_nonlocal.layers.affinity, "AFFINITY_BUDGET", 8 * 16 * 4)
-    inputs = keras.Input((8, 8, 4))
-    x = keras_nonlocal.layers.NonLocal2D(mode="gaussian")(inputs)
-    model = randomise(keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x)))
+def test_the_loop_of_unknown_sizes_answers(format, randomise, tmp_path):
+    inputs = keras.Input((None, None, 4))
+    block = keras_nonlocal.NonLocal2D(mode="gaussian", memory_budget=8 * 16 * 4)
+    x = keras.layers.GlobalAveragePooling2D()(block(inputs))
+    model = randomise(keras.Model(inputs, x))
     images = np.random.default_rng(0).normal(size=(3, 8, 8, 4)).astype("float32")
     path = export(model, tmp_path / PATHS[format], format=format, clips=images)
-    # By the size of the batch: at once, or in a loop.
-    assert "If" in load_artefact(path).operations
+    assert "Loop" in load_artefact(path).operations
     assert_answers(path, model, images)
+    assert_answers(path, model, images[:, :5])
 
 
 def test_the_version_of_onnx_is_stated(tiny, tmp_path):

@@ -14,6 +14,7 @@ from keras_nonlocal import transforms
 from keras_nonlocal.exporting.facts import Facts
 from keras_nonlocal.exporting.folding import fold
 from keras_nonlocal.exporting.saved_model import load_saved_model, save_network, write_saved_model
+from keras_nonlocal.layers import Conv3D, NonLocal3D
 
 NAMES = ("rowing", "surfing", "ça va", "sowing", "reading")
 FACTS = Facts((8, 32, 32, 3), class_names=NAMES, source="mmaction2", clip="8x8", short_side=37)
@@ -42,24 +43,15 @@ np.savez(answers, **found)
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """A model, and the folder of its SavedModel."""
-    kept = {}
-
-    def write(build):
-        if not kept:
-            folder = tmp_path_factory.mktemp("served") / "1"
-            model = build("NLI3D embedded_gaussian")
-            write_saved_model(fold(model), folder, FACTS)
-            kept["both"] = model, folder
-        return kept["both"]
-
-    return write
-
-
-@pytest.fixture
-def served(written, build):
-    return written(build)
+def served(randomise, tmp_path_factory):
+    """A small model with a block, and the folder of its SavedModel."""
+    x = inputs = keras.Input(FACTS.input_shape)
+    x = keras.layers.BatchNormalization()(Conv3D(6, 3, strides=(2, 4, 4), name="conv")(x))
+    x = keras.layers.GlobalAveragePooling3D()(NonLocal3D(name="block")(x))
+    model = randomise(keras.Model(inputs, keras.layers.Dense(5, "softmax")(x)))
+    folder = tmp_path_factory.mktemp("served") / "1"
+    write_saved_model(fold(model), folder, FACTS)
+    return model, folder
 
 
 def answers(model, clips):

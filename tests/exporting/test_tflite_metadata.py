@@ -66,7 +66,7 @@ class Table:
         return [struct.unpack_from("<f", self.data, place)[0] for place in self._places(field)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def content(tiny):
     return convert(fold(tiny, batch_size=1))
 
