@@ -26,7 +26,7 @@ def folded_step(dtype, batch):
     import numpy as np
     import tensorflow as tf
 
-    from keras_nonlocal.export import fold
+    from keras_nonlocal.exporting import fold
 
     network = fold(networks.keras_network(), dtype=dtype)
     run = tf.function(lambda clips: network(clips, training=False), jit_compile=False)
@@ -39,7 +39,7 @@ def convolutions_step(dtype, batch):
     """Gives a function that runs the convolutions of the folded network, and nothing else."""
     import tensorflow as tf
 
-    from keras_nonlocal.export import fold
+    from keras_nonlocal.exporting import fold
 
     calls = list(_convolutions_of(fold(networks.keras_network(), dtype=dtype), batch))
     # Variables, as the grappler would compute what follows from constants beforehand.
@@ -64,8 +64,8 @@ def exported_step(batch, format, quantize=None):
     import numpy as np
 
     import keras_nonlocal as knl
-    from keras_nonlocal.export.artefacts import load_artefact
-    from keras_nonlocal.export.report import size_of
+    from keras_nonlocal.exporting.artefacts import load_artefact
+    from keras_nonlocal.exporting.report import size_of
 
     room = pathlib.Path(tempfile.mkdtemp())
     try:

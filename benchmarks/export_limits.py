@@ -124,9 +124,9 @@ def export_all(name, room, out, done):
     import numpy as np
 
     import keras_nonlocal as knl
-    from keras_nonlocal.export.agreement import answers_of
-    from keras_nonlocal.export.artefacts import load_artefact
-    from keras_nonlocal.export.report import read_report
+    from keras_nonlocal.exporting.agreement import answers_of
+    from keras_nonlocal.exporting.artefacts import load_artefact
+    from keras_nonlocal.exporting.report import read_report
 
     model = build(name)
     model.save(room / "network.keras")
@@ -199,7 +199,7 @@ def open_network(room, label):
 
 
 def open_export(room, label):
-    from keras_nonlocal.export.artefacts import load_artefact
+    from keras_nonlocal.exporting.artefacts import load_artefact
 
     importlib.import_module(RUNTIMES[FORMATS[label][0]])
     base = forget_peak()

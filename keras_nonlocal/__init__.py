@@ -7,7 +7,7 @@ from keras_nonlocal.checkpoints.inflation import inflate_weights
 from keras_nonlocal.checkpoints.load import load_checkpoint
 from keras_nonlocal.checkpoints.save import save_checkpoint
 from keras_nonlocal.checkpoints.transfer import transfer_weights
-from keras_nonlocal.export import export
+from keras_nonlocal.exporting import export
 from keras_nonlocal.layers import NonLocal1D, NonLocal2D, NonLocal3D
 from keras_nonlocal.models import C2D, I3D, NLC2D, NLI3D, insert_non_local, summary_table
 from keras_nonlocal.preprocessing import decode_predictions, preprocess_input
@@ -23,10 +23,9 @@ __all__ = [
     "NonLocal1D",
     "NonLocal2D",
     "NonLocal3D",
-    "data",
     "decode_predictions",
-    "evaluation",
     "export",
+    "exporting",
     "inflate_weights",
     "insert_non_local",
     "layers",
@@ -36,12 +35,10 @@ __all__ = [
     "preprocess_input",
     "save_checkpoint",
     "summary_table",
-    "training",
     "transfer_weights",
-    "visualization",
 ]
 
-# Imported when they are first used: they need TensorFlow, which a JAX machine may lack.
+# Imported at their first use: they need TensorFlow, which a JAX machine may lack.
 _ROOMS = ("data", "evaluation", "training", "visualization")
 
 
@@ -49,3 +46,7 @@ def __getattr__(name):
     if name in _ROOMS:
         return importlib.import_module(f"keras_nonlocal.{name}")
     raise AttributeError(f"module 'keras_nonlocal' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_ROOMS})

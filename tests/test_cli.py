@@ -12,7 +12,7 @@ import pytest
 
 import keras_nonlocal as knl
 from keras_nonlocal import cli
-from keras_nonlocal.export.destination import written_beside
+from keras_nonlocal.exporting.destination import written_beside
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "keras_nonlocal"
 
 EVERY_ROOM = set(
-    "layers models archives checkpoints preprocessing data training evaluation export "
+    "layers models archives checkpoints preprocessing data training evaluation exporting "
     "visualization commands preparation lists videos transforms runs whole_files".split()
 )
 # Each room or file, with the rooms of ours that it may import besides its own.
@@ -32,8 +32,8 @@ ARROWS = {
     "training": {"runs", "whole_files"},
     "runs": {"whole_files"},
     "evaluation": {"whole_files"},
-    "export": {"preprocessing", "transforms", "whole_files"},
-    "export/loading.py": {"checkpoints", "models", "preprocessing"},
+    "exporting": {"preprocessing", "transforms", "whole_files"},
+    "exporting/loading.py": {"checkpoints", "models", "preprocessing"},
     "visualization.py": set(),
     "commands": EVERY_ROOM,
     "cli.py": EVERY_ROOM,
@@ -67,7 +67,7 @@ WITHOUT_TENSORFLOW = (
     "models",
     "archives",
     "checkpoints",
-    "export",
+    "exporting",
     "lists",
     "preprocessing.py",
     "__init__.py",

@@ -22,9 +22,9 @@ import tensorflow as tf
 
 import keras_nonlocal
 from keras_nonlocal import transforms
-from keras_nonlocal.export.facts import Facts
-from keras_nonlocal.export.fold import fold
-from keras_nonlocal.export.saved_model import write_saved_model
+from keras_nonlocal.exporting.facts import Facts
+from keras_nonlocal.exporting.folding import fold
+from keras_nonlocal.exporting.saved_model import write_saved_model
 from tests import made_videos
 
 EXAMPLES = pathlib.Path(__file__).parents[1] / "examples" / "serving"

@@ -6,7 +6,7 @@ import os
 import keras_nonlocal
 from keras_nonlocal.checkpoints import description, inspection, rules
 from keras_nonlocal.commands import arguments, printing
-from keras_nonlocal.export import destination
+from keras_nonlocal.exporting import destination
 from keras_nonlocal.models import calls, summary
 
 _SUFFIXES = (".keras", ".weights.h5", ".pkl", ".pth", ".pyth")

@@ -7,13 +7,13 @@ import tensorflow as tf
 from keras_nonlocal import data
 from keras_nonlocal.commands import arguments, printing
 from keras_nonlocal.commands.tested_network import check_takes_floats
-from keras_nonlocal.export.calibration import LEAST_CALIBRATION_CLIPS
-from keras_nonlocal.export.exporting import FORMATS, export
-from keras_nonlocal.export.facts import facts_of
-from keras_nonlocal.export.loading import load_model
-from keras_nonlocal.export.report import read_report, report_path
-from keras_nonlocal.export.tflite import QUANTIZATIONS
-from keras_nonlocal.export.versions import next_version
+from keras_nonlocal.exporting.calibration import LEAST_CALIBRATION_CLIPS
+from keras_nonlocal.exporting.exporting import FORMATS, export
+from keras_nonlocal.exporting.facts import facts_of
+from keras_nonlocal.exporting.loading import load_model
+from keras_nonlocal.exporting.report import read_report, report_path
+from keras_nonlocal.exporting.tflite import QUANTIZATIONS
+from keras_nonlocal.exporting.versions import next_version
 from keras_nonlocal.lists.classes import read_classes
 from keras_nonlocal.models import calls
 from keras_nonlocal.models.architecture import parse_clip
@@ -146,8 +146,8 @@ def _run(chosen):
             videos = data.read_videos(chosen.clips)
         views = _view_options(facts)
         if chosen.quantize == "int8":
-            # Where there are few videos, several clips of each.
-            views["clips_per_video"] = -(-LEAST_CALIBRATION_CLIPS // len(videos))
+            # Where there are few videos, several clips of each: half to calibrate, half to compare.
+            views["clips_per_video"] = -(-2 * LEAST_CALIBRATION_CLIPS // len(videos))
         more["clips"] = data.clip_dataset(videos, **views)
         lines.append(f"videos = {calls.write_call('knl.data.read_videos', chosen.clips)}")
         views = calls.write_call("", **views)[1:]
@@ -228,10 +228,4 @@ def _describe(found):
     if found["all_operations"]:
         told = f"{found['accelerated_operations']} of {found['all_operations']} operations"
         yield "fast path", told
-    agrees = (
-        f"differs by {agreed['largest_difference']:.1e} at most from the model, on "
-        f"{agreed['clips']} clips ({agreed['of']})"
-    )
-    if agreed["same_top"] is not None:
-        agrees += f"; the same class first in {agreed['same_top']:.0%}"
-    yield "agreement", agrees
+    yield "agreement", agreed["summary"]

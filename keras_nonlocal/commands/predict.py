@@ -10,10 +10,10 @@ import tensorflow as tf
 from keras_nonlocal import data
 from keras_nonlocal.commands import arguments, printing
 from keras_nonlocal.commands.tested_network import check_takes_floats, convention_of
-from keras_nonlocal.export.agreement import answers_of
-from keras_nonlocal.export.artefacts import load_artefact
-from keras_nonlocal.export.facts import facts_of, frames_of
-from keras_nonlocal.export.loading import load_model
+from keras_nonlocal.exporting.agreement import answers_of
+from keras_nonlocal.exporting.artefacts import load_artefact
+from keras_nonlocal.exporting.facts import facts_of, frames_of
+from keras_nonlocal.exporting.loading import load_model
 from keras_nonlocal.lists.classes import read_classes
 
 _EXPORTED = (".tflite", ".onnx", ".xml")

@@ -11,7 +11,7 @@ import keras
 import keras_nonlocal
 from keras_nonlocal.checkpoints import inspection, zoo
 from keras_nonlocal.evaluation import resize_input
-from keras_nonlocal.export.loading import read_keras_file
+from keras_nonlocal.exporting.loading import read_keras_file
 from keras_nonlocal.lists.classes import read_classes
 from keras_nonlocal.models import architecture, calls
 
@@ -58,7 +58,7 @@ def check_takes_floats(facts, name):
         raise ValueError(
             "MODEL must take clips of floats, which a source of weights says how to prepare. "
             f"Received: {name}, which takes {facts.dtype}. Run it in Python: "
-            "keras_nonlocal.export.artefacts.load_artefact opens it."
+            "keras_nonlocal.exporting.artefacts.load_artefact opens it."
         )
 
 

@@ -21,7 +21,7 @@ from keras_nonlocal.commands import (
     training_settings,
 )
 from keras_nonlocal.data import clip_dataset, split_videos
-from keras_nonlocal.export.loading import read_keras_file
+from keras_nonlocal.exporting.loading import read_keras_file
 from keras_nonlocal.models import summary
 from keras_nonlocal.models.architecture import parse_clip
 from keras_nonlocal.runs import progress

@@ -190,7 +190,8 @@ def _is_eager():
 def _softmax_mean_in_chunks(theta, phi, g, scale, rows):
     """Returns `softmax_mean` with `rows` queries at a time, forward and backward."""
     queries = ops.shape(theta)[1]
-    chunks = -(-queries // rows)
+    # Rounded up without a negative number, which ONNX files would divide towards zero.
+    chunks = (queries + rows - 1) // rows
 
     def split(x):
         """(batch, N, C) to (chunks, batch, rows, C), with zeros after the last query."""

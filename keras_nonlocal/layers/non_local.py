@@ -242,6 +242,21 @@ class NonLocal(keras.layers.Layer):
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
         return outputs, keras.KerasTensor(self._scores_shape(inputs.shape), dtype=dtype)
 
+    def get_build_config(self):
+        config = super().get_build_config()
+        lora = {
+            layer.name: {"rank": layer.lora_rank, "lora_alpha": layer.lora_alpha}
+            for layer in self._layers
+            if getattr(layer, "lora_enabled", False)
+        }
+        return {**config, "lora": lora} if lora else config
+
+    def build_from_config(self, config):
+        super().build_from_config(config)
+        # As a saved Dense does: LoRA is part of the stored kernel, and begins anew at zero.
+        for name, arguments in (config or {}).get("lora", {}).items():
+            getattr(self, name).enable_lora(**arguments)
+
     def get_config(self):
         norm_options = dict(self.norm_options)
         if getattr(self, "norm", None) is not None:

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import keras_nonlocal as knl
-from keras_nonlocal.export import fold
+from keras_nonlocal.exporting import fold
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import keras
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.export import agreement
-from keras_nonlocal.export.artefacts import load_artefact
+from keras_nonlocal.exporting import agreement
+from keras_nonlocal.exporting.artefacts import load_artefact
 from tests.made_videos import moving_bars, write
 from tests.subjects import fill
 
@@ -57,7 +57,7 @@ def test_an_exported_file_predicts_as_its_network(work, capsys):
     code, out, _ = run(capsys, "export", *words)
     assert code == 0
     assert out.startswith("Wrote a.tflite, and a report, a.tflite.report.json\n")
-    assert "on 2 clips (the clips given)" in out
+    assert "; top-1 agrees on 2 of 2 clips (the clips given)" in out
     facts = load_artefact("a.tflite").facts
     assert (facts.source, facts.clip, facts.class_names) == ("gluoncv", "4x2", ("still", "moving"))
     videos = ("videos/a/0.mp4", "videos/b/1.mp4", "--clips", "2", "--json")
@@ -106,7 +106,7 @@ def test_few_videos_give_several_clips_each_to_calibrate_by(work, capsys):
     words = ("a.keras", "--to", "a.tflite", "--quantize", "int8", *TOLD, "--clips", "videos")
     code, out, _ = run(capsys, "export", *words)
     assert code == 0
-    assert "on 10 clips (the clips given)" in out and "clips_per_video=5" in out
+    assert "7 clips (clips held out from calibration)" in out and "clips_per_video=10" in out
 
 
 def test_an_export_that_does_not_tell_how_clips_are_prepared_says_so(work, capsys):

@@ -1,0 +1,33 @@
+"""LoRA on the sub-layers of a block survives saving, as it does on Keras' own layers."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_nonlocal.layers import NonLocal3D
+
+
+@pytest.mark.parametrize("trainable", [True, False], ids=["trainable", "frozen"])
+def test_a_saved_block_comes_back_with_lora(trainable, tmp_path):
+    inputs = keras.Input((2, 4, 4, 6))
+    block = NonLocal3D(mode="concatenation", name="block")
+    model = keras.Model(inputs, block(inputs))
+    rng = np.random.default_rng(0)
+    block.theta.enable_lora(1)
+    block.out.enable_lora(2, lora_alpha=3)
+    for variable in model.weights:
+        variable.assign(rng.uniform(0.2, 1, variable.shape))
+    block.trainable = trainable
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    again = loaded.get_layer("block")
+    clips = rng.normal(size=(2, 2, 4, 4, 6)).astype("float32")
+    np.testing.assert_allclose(loaded(clips), model(clips), rtol=1e-5, atol=1e-5)
+    assert (again.theta.lora_rank, again.out.lora_rank, again.out.lora_alpha) == (1, 2, 3)
+    assert not again.phi.lora_enabled
+    paths = [[v.path for v in each.trainable_weights] for each in (block, again)]
+    # All but the two adapted kernels and the moving statistics.
+    assert paths[0] == paths[1] and len(paths[0]) == (13 if trainable else 0)
+    # The stored kernel holds the adapter, which begins anew.
+    np.testing.assert_allclose(again.out.kernel, block.out.kernel, rtol=1e-6)
+    np.testing.assert_array_equal(again.out.lora_kernel_b, 0 * block.out.lora_kernel_b)
