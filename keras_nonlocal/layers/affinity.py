@@ -8,6 +8,8 @@ unless it must; `*_scores` return it.
 Which form computes the mean is decided in Python, from sizes that are known when the graph is
 built. Where sizes are unknown, the form that needs least memory is taken. So no graph holds a
 condition, and only unknown sizes bring a loop.
+
+`valid` is a mask of the keys, (batch, M), true for those that count; `None` if all do.
 """
 
 import functools
@@ -19,7 +21,7 @@ from keras import ops
 SORTING_PAYS_ABOVE_KEYS = 512
 
 
-def softmax_mean(theta, phi, g, scale, memory_budget, matrices=1):
+def softmax_mean(theta, phi, g, scale, memory_budget, matrices=1, valid=None):
     """Returns the mean of the two gaussian forms, weighted by `softmax_j(scale * theta_i . phi_j)`.
 
     Where the N x M weights of one clip exceed `memory_budget`, the queries are processed in
@@ -37,11 +39,11 @@ def softmax_mean(theta, phi, g, scale, memory_budget, matrices=1):
     """
     rows = _rows_in_budget(theta, phi, memory_budget, matrices)
     if rows is None:
-        return _weighted(softmax_scores(theta, phi, scale), g)
+        return _weighted(softmax_scores(theta, phi, scale, valid), g)
     if keras.backend.backend() == "tensorflow" and _is_eager():
         # An eager tape would record every step, and so hold the weights of all chunks.
-        return _compile_chunks(scale, rows)(theta, phi, g)
-    return _softmax_mean_in_chunks(theta, phi, g, scale, rows)
+        return _compile_chunks(scale, rows)(theta, phi, g, valid)
+    return _softmax_mean_in_chunks(theta, phi, g, valid, scale, rows)
 
 
 def _rows_in_budget(theta, phi, memory_budget, matrices):
@@ -61,7 +63,7 @@ def _rows_in_budget(theta, phi, memory_budget, matrices):
     return ops.maximum(ops.cast(rows, "int32"), 1)
 
 
-def softmax_scores(theta, phi, scale):
+def softmax_scores(theta, phi, scale, valid=None):
     """Returns the weights of the gaussian forms, (batch, N, M), at least float32.
 
     Half precision is widened before the product: its logits overflow in float16, and bfloat16
@@ -70,7 +72,10 @@ def softmax_scores(theta, phi, scale):
     logits = ops.matmul(_accumulate(theta), ops.swapaxes(_accumulate(phi), 1, 2))
     if logits.shape[-1] == 1:
         return logits * 0 + 1  # Keras warns of a softmax over one key.
-    return ops.softmax(ops.multiply(logits, scale), axis=-1)
+    logits = ops.multiply(logits, scale)
+    if valid is not None:
+        logits = ops.where(ops.expand_dims(valid, 1), logits, -1e30)
+    return ops.softmax(logits, axis=-1)
 
 
 def dot_product_mean(theta, phi, g):
@@ -102,6 +107,20 @@ def dot_product_scores(theta, phi):
     """Returns the weights of the dot product, (batch, N, M), at least float32."""
     scores = ops.matmul(_accumulate(theta), ops.swapaxes(_accumulate(phi), 1, 2))
     return scores / ops.cast(ops.shape(phi)[1], scores.dtype)
+
+
+def mask_keys(x, valid, axis):
+    """Returns values or scores of the two forms that divide by the number of keys, masked.
+
+    Args:
+        x: `g`, or scores.
+        valid: see the module.
+        axis: that of the keys in `x`, 1 or 2.
+    """
+    valid = ops.cast(valid, x.dtype)
+    count = ops.maximum(ops.sum(valid, axis=1, keepdims=True), 1)
+    share = valid * (ops.cast(ops.shape(valid)[1], x.dtype) / count)
+    return x * ops.expand_dims(share, 3 - axis)
 
 
 def concatenation_mean(a, b, g):
@@ -187,7 +206,7 @@ def _is_eager():
     return tf.executing_eagerly()
 
 
-def _softmax_mean_in_chunks(theta, phi, g, scale, rows):
+def _softmax_mean_in_chunks(theta, phi, g, valid, scale, rows):
     """Returns `softmax_mean` with `rows` queries at a time, forward and backward."""
     queries = ops.shape(theta)[1]
     # Rounded up without a negative number, which ONNX files would divide towards zero.
@@ -207,7 +226,7 @@ def _softmax_mean_in_chunks(theta, phi, g, scale, rows):
         wide_phi, wide_g = _accumulate(phi), _accumulate(g)
 
         def forward(carry, chunk):
-            return carry, _weighted(softmax_scores(chunk[0], wide_phi, scale), g)
+            return carry, _weighted(softmax_scores(chunk[0], wide_phi, scale, valid), g)
 
         _, outputs = _scan(forward, (), (split(theta),), chunks, like=g)
 
@@ -215,7 +234,7 @@ def _softmax_mean_in_chunks(theta, phi, g, scale, rows):
             def backward(carry, chunk):
                 d_phi, d_g = carry
                 theta, dy = map(_accumulate, chunk)
-                weights = softmax_scores(theta, wide_phi, scale)
+                weights = softmax_scores(theta, wide_phi, scale, valid)
                 d_weights = ops.matmul(dy, ops.swapaxes(wide_g, 1, 2))
                 mean = ops.sum(weights * d_weights, axis=-1, keepdims=True)
                 d_logits = scale * weights * (d_weights - mean)

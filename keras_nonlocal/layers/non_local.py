@@ -65,6 +65,7 @@ class NonLocal(keras.layers.Layer):
         self.norm_options = dict(norm_options or {})
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.supports_masking = True
         self.memory_budget = check_positive_int("memory_budget", memory_budget)
 
     def build(self, input_shape):
@@ -104,7 +105,7 @@ class NonLocal(keras.layers.Layer):
                 layer.trainable = False
 
     def _convolution(self, filters, name, initializer):
-        return _CONVOLUTIONS[self.rank](
+        convolution = _CONVOLUTIONS[self.rank](
             filters,
             1,
             use_bias=True,
@@ -114,45 +115,66 @@ class NonLocal(keras.layers.Layer):
             name=name,
             dtype=self.dtype_policy,
         )
+        # A kernel of one position leaves masked positions where they are.
+        convolution.supports_masking = True
+        return convolution
 
-    def call(self, inputs, training=None, return_attention_scores=False):
+    def call(self, inputs, training=None, return_attention_scores=False, mask=None):
         # Eager calls and traces may bring other sizes than those of `build`.
         self._check_input_shape(inputs.shape)
         inputs = cast_inputs(self, inputs)
-        x = self._split(inputs)
-        pooled = self._pool(x) if self.pool_position == "before" else x
+        x, valid = self._split(inputs), self._split_mask(mask, inputs)
+        pooled = self._pool(x, valid) if self.pool_position == "before" else x
         if self.mode == "gaussian":
             theta, phi, g = x, pooled, self.g(pooled)
         else:
             theta, phi, g = self.theta(x), self.phi(pooled), self.g(pooled)
         if self.pool_position == "after":
-            phi, g = self._pool(phi), self._pool(g)
+            phi, g = self._pool(phi, valid), self._pool(g, valid)
         theta, phi, g = _flatten(theta), _flatten(phi), _flatten(g)
+        if valid is not None:
+            valid = ops.squeeze(_flatten(self._pool(valid)), -1) > 0
 
-        y = self._weighted_mean(theta, phi, g, _product(self._parts(inputs.shape)))
+        y = self._weighted_mean(theta, phi, g, valid, _product(self._parts(inputs.shape)))
         y = ops.reshape(y, (*ops.shape(x)[:-1], y.shape[-1]))
         z = self.out(self._join(y, inputs))
         if self.norm is not None:
-            z = self.norm(z, training=training)
+            z = self.norm(z, training=training, mask=mask)
         outputs = ops.add(z, inputs)
         if return_attention_scores:
-            return outputs, self._name_axes(self._scores(theta, phi), inputs)
+            return outputs, self._name_axes(self._scores(theta, phi, valid), inputs)
         return outputs
 
-    def _weighted_mean(self, theta, phi, g, matrices):
+    def _split_mask(self, mask, inputs):
+        """Returns a mask as a tensor of one channel, 1 where a position counts."""
+        if mask is None:
+            return None
+        if len(mask.shape) != self.rank + 1:
+            raise ValueError(
+                "`mask` must have an entry per position, the shape of the input without its "
+                f"channels. Received: a mask of shape {tuple(mask.shape)} for an input of shape "
+                f"{tuple(inputs.shape)} in layer {self.name!r}."
+            )
+        return self._split(ops.expand_dims(ops.cast(mask, inputs.dtype), -1))
+
+    def _weighted_mean(self, theta, phi, g, valid, matrices):
+        if "gaussian" in self.mode:
+            scale = self._scale_of(theta)
+            return affinity.softmax_mean(theta, phi, g, scale, self.memory_budget, matrices, valid)
+        if valid is not None:
+            g = affinity.mask_keys(g, valid, axis=1)
         if self.mode == "dot_product":
             return affinity.dot_product_mean(theta, phi, g)
-        if self.mode == "concatenation":
-            return affinity.concatenation_mean(*self._concatenated(theta, phi), g)
-        scale = self._scale_of(theta)
-        return affinity.softmax_mean(theta, phi, g, scale, self.memory_budget, matrices)
+        return affinity.concatenation_mean(*self._concatenated(theta, phi), g)
 
-    def _scores(self, theta, phi):
+    def _scores(self, theta, phi, valid):
+        if "gaussian" in self.mode:
+            return affinity.softmax_scores(theta, phi, self._scale_of(theta), valid)
         if self.mode == "dot_product":
-            return affinity.dot_product_scores(theta, phi)
-        if self.mode == "concatenation":
-            return affinity.concatenation_scores(*self._concatenated(theta, phi))
-        return affinity.softmax_scores(theta, phi, self._scale_of(theta))
+            scores = affinity.dot_product_scores(theta, phi)
+        else:
+            scores = affinity.concatenation_scores(*self._concatenated(theta, phi))
+        return scores if valid is None else affinity.mask_keys(scores, valid, axis=2)
 
     def _concatenated(self, theta, phi):
         """`w_f . [theta_i, phi_j]` as the sum of a term in i and a term in j."""
@@ -167,8 +189,14 @@ class NonLocal(keras.layers.Layer):
     def _inner_channels(self, channels):
         return self.inner_channels or max(channels // 2, 1)
 
-    def _pool(self, x):
-        return x if self.pool_size is None else max_pool(x, self._pool_sizes())
+    def _pool(self, x, valid=None):
+        """Pools keys; what is not valid takes part in no maximum."""
+        if self.pool_size is None:
+            return x
+        if valid is None:
+            return max_pool(x, self._pool_sizes())
+        pooled = max_pool(ops.where(valid > 0, x, float("-inf")), self._pool_sizes())
+        return ops.where(self._pool(valid) > 0, pooled, 0)
 
     def _pool_sizes(self):
         """One pool size an axis of `x`."""
@@ -234,7 +262,7 @@ class NonLocal(keras.layers.Layer):
         pools = self._pool_sizes()
         return _product(None if n is None else n // p for n, p in zip(sizes, pools, strict=True))
 
-    def compute_output_spec(self, inputs, training=None, return_attention_scores=False):
+    def compute_output_spec(self, inputs, training=None, return_attention_scores=False, mask=None):
         shape = self.compute_output_shape(inputs.shape)
         outputs = keras.KerasTensor(shape, dtype=self.compute_dtype)
         if not return_attention_scores:

@@ -54,6 +54,9 @@ class NonLocal3D(NonLocal):
     Call arguments:
         inputs: clips.
         training: whether the norm uses the batch's statistics.
+        mask: booleans of the shape of the inputs without channels, as `keras.layers.Masking`
+            makes them. Positions that are false are no keys and do not enter the statistics of
+            the norm.
         return_attention_scores: also return what multiplies g, at least in float32, of shape
             `(batch, queries, keys)`; `(batch, frames, queries, keys)` for `axes="space"`;
             `(batch, height, width, queries, keys)` for `axes="time"`; groups add an axis

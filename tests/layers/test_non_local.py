@@ -300,6 +300,47 @@ def test_one_key_gives_theta_and_phi_zero_gradients():
     assert not np.any(theta) and not np.any(phi) and np.any(g)
 
 
+@pytest.mark.parametrize("pool_position", ("before", "after"))
+def test_masked_positions_are_no_keys(form, pool_position):
+    # The last two of nine positions are padding, and the last pair that is pooled holds one.
+    layer, x = make(knl.NonLocal1D, (8, 8), pool_position=pool_position, **form)
+    alone, padded = x[:, :7], x.copy()
+    padded[:, 7:] = 1e3
+    mask = np.arange(8) < 7
+    outputs, scores = layer(padded, mask=mask[None].repeat(2, 0), return_attention_scores=True)
+    # Pooled by two, the seventh position is a key of its own.
+    expected = np.concatenate([alone, alone[:, -1:]], axis=1)
+    expected, weights = layer(expected, return_attention_scores=True)
+    np.testing.assert_allclose(outputs[:, :7], expected[:, :7], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(scores[:, :7], weights[:, :7], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_padding_changes_no_output_or_gradient_of_a_sequence(mode):
+    layer, x = make(knl.NonLocal1D, (10, 8), mode=mode, pool_size=None)
+    x[:, 6:] = 0
+
+    def run(inputs, masked):
+        block = keras.Sequential(
+            [keras.layers.Masking(dtype="float64"), layer] if masked else [layer]
+        )
+        with tf.GradientTape() as tape:
+            outputs = block(inputs, training=True)
+            loss = tf.reduce_sum(outputs[:, :6] ** 3)
+        kernels = [layer.g.kernel.value, layer.out.kernel.value, layer.norm.gamma.value]
+        return [outputs[:, :6], *tape.gradient(loss, kernels)]
+
+    for one, other in zip(run(x, masked=True), run(x[:, :6], masked=False), strict=True):
+        # Keras adds 1e-7 to the number of positions by which it divides.
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
+
+
+def test_masks_of_another_shape_are_refused():
+    layer, x = make()
+    with pytest.raises(ValueError, match=r"`mask` must have an entry per position.*\(2, 4\)"):
+        layer(x, mask=np.ones((2, 4), bool))
+
+
 def test_initializers_may_be_functions():
     layer = knl.NonLocal1D(
         kernel_initializer=lambda shape, dtype=None: keras.ops.ones(shape, dtype)
