@@ -18,7 +18,8 @@ def needs_lowering(layer):
         return False
     config = layer.get_config()
     if isinstance(layer, tuple(_POOLS)):
-        return layer.data_format == "channels_last"
+        # Ours without padding runs in two dimensions already.
+        return layer.data_format == "channels_last" and layer.padding != (0, 0, 0)
     if config["padding"] == "symmetric":
         # Ours, whose own 2-D paths cover kernels over space alone and over time alone.
         over_space = layer.kernel_size[0] == 1 and layer.strides[0] == 1
@@ -40,10 +41,12 @@ def make_layer(layer, config):
     """
     if isinstance(layer, tuple(_POOLS)):
         kind, _ = _kind_of(layer)
+        padding = config["padding"]
         return kind(
             layer.pool_size[1:],
             layer.strides[1:],
-            padding=config["padding"],
+            padding=padding if isinstance(padding, str) else "valid",
+            data_format="channels_last",
             dtype=config["dtype"],
             name=config["name"],
         )
@@ -114,7 +117,24 @@ def _padding_of(layer, sizes):
     return pads
 
 
+def _repeat_ends(clips, padding):
+    """Pads with the first and the last position of each axis.
+
+    A maximum does not change: a window that reaches beyond an end holds the position there too.
+    Our pools pad with minus infinity, of which 8 bits would make the range of all their values.
+    """
+    for axis, count in enumerate(padding, start=1):
+        if count:
+            before = (slice(None),) * axis
+            first, last = clips[(*before, slice(1))], clips[(*before, slice(-1, None))]
+            clips = ops.concatenate([first] * count + [clips] + [last] * count, axis)
+    return clips
+
+
 def _pool(over_space, original, clips):
+    padding = original.padding
+    if not isinstance(padding, str):
+        clips, padding = _repeat_ends(clips, padding), "valid"
     _, frames, height, width, channels = clips.shape
     images = over_space(ops.reshape(clips, (-1, height, width, channels)))
     _, height, width, _ = images.shape
@@ -122,7 +142,7 @@ def _pool(over_space, original, clips):
     _, pool = _kind_of(original)
     size, stride = (original.pool_size[0], 1), (original.strides[0], 1)
     # What is padded takes part in no maximum and no mean, so the axes follow each other here too.
-    places = pool(places, size, stride, original.padding, "channels_last")
+    places = pool(places, size, stride, padding, "channels_last")
     return ops.reshape(places, (-1, places.shape[1], height, width, channels))
 
 
