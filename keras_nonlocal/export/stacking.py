@@ -37,15 +37,16 @@ def make_layer(layer, config):
 
     Returns:
         A Keras layer of the same name: a convolution over stacked frames, or the part of a pool
-        that goes over space.
+        that goes over space; for our padded pools, the same without padding.
     """
     if isinstance(layer, tuple(_POOLS)):
+        if not isinstance(layer.padding, str):
+            return type(layer).from_config({**config, "padding": 0})
         kind, _ = _kind_of(layer)
-        padding = config["padding"]
         return kind(
             layer.pool_size[1:],
             layer.strides[1:],
-            padding=padding if isinstance(padding, str) else "valid",
+            padding=config["padding"],
             data_format="channels_last",
             dtype=config["dtype"],
             name=config["name"],
@@ -82,6 +83,8 @@ def call(copy, original, clips):
         Keras tensor, that of the original.
     """
     if isinstance(original, tuple(_POOLS)):
+        if not isinstance(original.padding, str):
+            return copy(_repeat_ends(clips, original.padding))
         return _pool(copy, original, clips)
     return _convolve(copy, original, clips)
 
@@ -132,9 +135,6 @@ def _repeat_ends(clips, padding):
 
 
 def _pool(over_space, original, clips):
-    padding = original.padding
-    if not isinstance(padding, str):
-        clips, padding = _repeat_ends(clips, padding), "valid"
     _, frames, height, width, channels = clips.shape
     images = over_space(ops.reshape(clips, (-1, height, width, channels)))
     _, height, width, _ = images.shape
@@ -142,7 +142,7 @@ def _pool(over_space, original, clips):
     _, pool = _kind_of(original)
     size, stride = (original.pool_size[0], 1), (original.strides[0], 1)
     # What is padded takes part in no maximum and no mean, so the axes follow each other here too.
-    places = pool(places, size, stride, padding, "channels_last")
+    places = pool(places, size, stride, original.padding, "channels_last")
     return ops.reshape(places, (-1, places.shape[1], height, width, channels))
 
 
