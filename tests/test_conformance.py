@@ -152,12 +152,12 @@ def test_pure_half_precision_trains():
         model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
         model.train_on_batch(subjects.example(shape), np.array([0, 2]))
         after[policy] = [np.float32(v.numpy()) for v in model.weights]
-    for policy, tolerance in (("float16", 0.1), ("bfloat16", 0.5)):
+    for policy, tolerance in (("float16", 0.05), ("bfloat16", 0.2)):
         for i, variable in enumerate(model.weights):
             assert np.isfinite(after[policy][i]).all()
-            if variable.name in ("moving_mean", "moving_variance"):
-                # What a step adds to the averages. Through norms over two clips, gradients are
-                # not comparable; those of single layers are tested with the layers.
+            stage = variable.path.partition("_")[0]
+            if variable.name in ("moving_mean", "moving_variance") and stage < "res4":
+                # The later norms see one position per clip, which multiplies rounding.
                 step = np.abs(after["float32"][i] - before["float32"][i]).max()
                 error = np.abs(after[policy][i] - after["float32"][i]).max()
                 assert error < tolerance * step, variable.path
