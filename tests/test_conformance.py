@@ -99,7 +99,7 @@ def test_unknown_sizes_give_same_answers(name):
 @everything
 def test_mixed_precision_stays_near_float32(name):
     model, x = subject(name)
-    for policy in ("mixed_bfloat16", "mixed_float16"):
+    for policy in ("mixed_bfloat16", "mixed_float16", "bfloat16", "float16"):
         keras.config.set_dtype_policy(policy)
         half = EVERYTHING[name][0]()
         half.set_weights(model.get_weights())
@@ -125,8 +125,72 @@ def test_fit_moves_every_kernel(name):
     still = [v.path for v, old in zip(weights, before, strict=True) if np.array_equal(v, old)]
     assert still == []
     assert all(np.isfinite(v).all() for v in model.weights)
-    # Keras' "auto" would have chosen XLA, which is slower on the CPU.
+    # XLA is slower on the CPU, and Keras' "auto" leaves it off there.
     assert not model.jit_compile
+
+
+@everything_but_parts
+def test_xla_is_obeyed_where_it_is_asked_for(name, monkeypatch):
+    model, _ = subject(name)
+    model.compile("sgd", "mse", jit_compile=True)
+    assert model.jit_compile
+    # A GPU suffices for "auto" to choose it.
+    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [gpu])
+    model.compile("sgd", "mse")
+    assert model.jit_compile
+
+
+def test_pure_half_precision_trains():
+    shape = (4, 32, 32, 3)
+    before, after = {}, {}
+    for policy in ("float32", "float16", "bfloat16"):
+        keras.config.set_dtype_policy(policy)
+        model = knl.NLI3D(depth=(1, 1, 1, 1), width=8, input_shape=shape, classes=3, dropout=0.0)
+        assert {v.dtype for v in model.weights} == {policy}
+        before[policy] = [np.float32(v.numpy()) for v in subjects.fill(model).weights]
+        model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
+        model.train_on_batch(subjects.example(shape), np.array([0, 2]))
+        after[policy] = [np.float32(v.numpy()) for v in model.weights]
+    for policy, tolerance in (("float16", 0.05), ("bfloat16", 0.2)):
+        for i, variable in enumerate(model.weights):
+            assert np.isfinite(after[policy][i]).all()
+            stage = variable.path.partition("_")[0]
+            if variable.name in ("moving_mean", "moving_variance") and stage < "res4":
+                # The later norms see one position per clip, which multiplies rounding.
+                step = np.abs(after["float32"][i] - before["float32"][i]).max()
+                error = np.abs(after[policy][i] - after["float32"][i]).max()
+                assert error < tolerance * step, variable.path
+            elif variable.name not in ("bias", "beta"):
+                assert not np.array_equal(after[policy][i], before[policy][i])
+
+
+@pytest.fixture
+def channels_first():
+    """Switches Keras to channels first, as `keras.json` may do."""
+    yield lambda: keras.config.set_image_data_format("channels_first")
+    keras.config.set_image_data_format("channels_last")
+
+
+@everything_but_parts
+def test_the_data_format_of_keras_changes_nothing(name, channels_first):
+    model, x = subject(name)
+    expected = model(x)
+    channels_first()
+    assert_close(subject(name)[0](x), expected, 0)
+
+
+@pytest.mark.parametrize("pooling", ("avg", "max"))
+def test_the_data_format_of_keras_changes_no_features(pooling, channels_first):
+    arguments = {"depth": (1, 1, 1, 1), "width": 8, "include_top": False, "pooling": pooling}
+    x = subjects.example((4, 32, 32, 3))
+
+    def features():
+        return subjects.fill(knl.C2D(input_shape=x.shape[1:], **arguments))(x)
+
+    expected = features()
+    channels_first()
+    assert_close(features(), expected, 0)
 
 
 @everything_but_parts

@@ -27,7 +27,8 @@ def answers(tmp_path_factory):
     models["concatenation_sorted"] = subjects.wrap(factory, shape, mode="concatenation")
     models |= {name: subjects.fill(make()) for name, make in subjects.NETWORKS.items()}
     for name, model in models.items():
-        x = subjects.example(model.input_shape[1:])
+        # Mostly below zero, so that padding with zeros would show.
+        x = subjects.example(model.input_shape[1:]) - 2
         model.save(folder / f"{name}.keras")
         np.save(folder / f"{name}.npy", x)
         with tf.GradientTape() as tape:

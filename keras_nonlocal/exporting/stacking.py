@@ -18,7 +18,8 @@ def needs_lowering(layer):
         return False
     config = layer.get_config()
     if isinstance(layer, tuple(_POOLS)):
-        return layer.data_format == "channels_last"
+        # Ours without padding runs in two dimensions already.
+        return layer.data_format == "channels_last" and layer.padding != (0, 0, 0)
     if config["padding"] == "symmetric":
         # Ours, whose own 2-D paths cover kernels over space alone and over time alone.
         over_space = layer.kernel_size[0] == 1 and layer.strides[0] == 1
@@ -36,14 +37,17 @@ def make_layer(layer, config):
 
     Returns:
         A Keras layer of the same name: a convolution over stacked frames, or the part of a pool
-        that goes over space.
+        that goes over space; for our padded pools, the same without padding.
     """
     if isinstance(layer, tuple(_POOLS)):
+        if not isinstance(layer.padding, str):
+            return type(layer).from_config({**config, "padding": 0})
         kind, _ = _kind_of(layer)
         return kind(
             layer.pool_size[1:],
             layer.strides[1:],
             padding=config["padding"],
+            data_format="channels_last",
             dtype=config["dtype"],
             name=config["name"],
         )
@@ -79,6 +83,8 @@ def call(copy, original, clips):
         Keras tensor, that of the original.
     """
     if isinstance(original, tuple(_POOLS)):
+        if not isinstance(original.padding, str):
+            return copy(_repeat_ends(clips, original.padding))
         return _pool(copy, original, clips)
     return _convolve(copy, original, clips)
 
@@ -112,6 +118,20 @@ def _padding_of(layer, sizes):
         missing = (-(-size // stride) - 1) * stride + (kernel - 1) * rate + 1 - size
         pads.append((max(missing, 0) // 2, max(missing, 0) - max(missing, 0) // 2))
     return pads
+
+
+def _repeat_ends(clips, padding):
+    """Pads with the first and the last position of each axis.
+
+    A maximum does not change: a window that reaches beyond an end holds the position there too.
+    Our pools pad with minus infinity, of which 8 bits would make the range of all their values.
+    """
+    for axis, count in enumerate(padding, start=1):
+        if count:
+            before = (slice(None),) * axis
+            first, last = clips[(*before, slice(1))], clips[(*before, slice(-1, None))]
+            clips = ops.concatenate([first] * count + [clips] + [last] * count, axis)
+    return clips
 
 
 def _pool(over_space, original, clips):

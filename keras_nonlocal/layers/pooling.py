@@ -3,7 +3,12 @@
 import keras
 from keras import ops
 
-from keras_nonlocal.layers.arguments import cast_inputs, check_positive_int, check_sizes
+from keras_nonlocal.layers.arguments import (
+    cast_inputs,
+    check_choice,
+    check_positive_int,
+    check_sizes,
+)
 
 
 def max_pool(x, pool_size, strides=None):
@@ -39,7 +44,7 @@ def max_pool(x, pool_size, strides=None):
 
 
 @keras.saving.register_keras_serializable(package="keras_nonlocal")
-class MaxPooling3D(keras.layers.Layer):
+class MaxPooling3D(keras.layers.MaxPooling3D):
     """Max-pooling of clips with explicit padding at both ends of each axis.
 
     What is padded takes part in no maximum.
@@ -49,6 +54,8 @@ class MaxPooling3D(keras.layers.Layer):
         strides: int or `(frames, height, width)`.
         padding: int or `(frames, height, width)`: positions added at both ends of each axis,
             fewer than `pool_size`.
+        data_format: `"channels_last"`, the only choice, whatever
+            `keras.config.image_data_format()` is.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Input shape:
@@ -62,10 +69,16 @@ class MaxPooling3D(keras.layers.Layer):
         ValueError: if the pool is larger than the padded input, or not larger than `padding`.
     """
 
-    def __init__(self, pool_size, strides, padding=(0, 0, 0), **kwargs):
-        super().__init__(**kwargs)
-        self.pool_size = check_sizes("pool_size", pool_size, 3)
-        self.strides = check_sizes("strides", strides, 3)
+    def __init__(
+        self, pool_size, strides, padding=(0, 0, 0), data_format="channels_last", **kwargs
+    ):
+        super().__init__(
+            check_sizes("pool_size", pool_size, 3),
+            check_sizes("strides", strides, 3),
+            data_format=data_format,
+            **kwargs,
+        )
+        check_choice("data_format", self.data_format, ("channels_last",))
         self.padding = check_sizes("padding", padding, 3, least=0)
         if any(p >= size for p, size in zip(self.padding, self.pool_size, strict=True)):
             raise ValueError(
@@ -73,9 +86,6 @@ class MaxPooling3D(keras.layers.Layer):
                 f"alone has no maximum. Received: padding={self.padding}, "
                 f"pool_size={self.pool_size}. Lower `padding`."
             )
-        self.input_spec = keras.layers.InputSpec(ndim=5)
-        # There are no variables to build.
-        self.built = True
 
     def call(self, inputs):
         inputs = cast_inputs(self, inputs)
@@ -98,14 +108,6 @@ class MaxPooling3D(keras.layers.Layer):
                 )
             sizes.append(None if size is None else (size + 2 * padding - pool) // stride + 1)
         return (input_shape[0], *sizes, input_shape[-1])
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "pool_size": self.pool_size,
-            "strides": self.strides,
-            "padding": self.padding,
-        }
 
 
 @keras.saving.register_keras_serializable(package="keras_nonlocal")
@@ -140,7 +142,12 @@ class SlidingAverage(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs):
-        images = ops.mean(cast_inputs(self, inputs), axis=1)
+        # Half precision cannot hold the sums.
+        dtype = keras.backend.result_type(self.compute_dtype, "float32")
+        images = ops.mean(ops.cast(inputs, dtype), axis=1)
+        return ops.cast(self._average(images), self.compute_dtype)
+
+    def _average(self, images):
         if self.window is None:
             return ops.mean(images, axis=(1, 2), keepdims=True)
         _, height, width, _ = images.shape
@@ -155,11 +162,11 @@ class SlidingAverage(keras.layers.Layer):
         """The moving average along an axis of unknown size, as a difference of running sums."""
         size = ops.shape(images)[axis]
         window = ops.minimum(size, self.window)
-        sums = ops.cumsum(ops.cast(images, self.variable_dtype), axis=axis)
+        sums = ops.cumsum(images, axis=axis)
         sums = ops.pad(sums, [(1, 0) if i == axis else (0, 0) for i in range(4)])
         index = ops.arange(size - window + 1)
         difference = ops.take(sums, index + window, axis=axis) - ops.take(sums, index, axis=axis)
-        return ops.cast(difference / ops.cast(window, self.variable_dtype), self.compute_dtype)
+        return difference / ops.cast(window, images.dtype)
 
     def compute_output_shape(self, input_shape):
         batch, _, height, width, channels = input_shape

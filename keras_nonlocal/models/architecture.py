@@ -27,7 +27,7 @@ class Architecture:
         stem_frames: frames that the stem's kernel spans.
         stem_strides: step over frames of the stem and of the first max-pooling.
         pool1_frames: frames that the first max-pooling covers.
-        pool1_padding: zeros at both ends of its height and width.
+        pool1_padding: positions added at both ends of its height and width.
         pool2: whether frames are halved by a max-pooling after stage 2.
         stride_kernel: which convolution of a block halves height and width, `"a"` or `"b"`.
         inflated: `(stage, block)` places whose convolution spans three frames.

@@ -18,6 +18,7 @@ from keras_nonlocal.exporting.tflite import QUANTIZATIONS, write_tflite
 from keras_nonlocal.layers import (
     BatchNormalization,
     Conv3D,
+    MaxPooling3D,
     NonLocal2D,
     NonLocal3D,
     SlidingAverage,
@@ -233,6 +234,17 @@ def test_padding_takes_part_in_no_pool(kind, tmp_path):
     artefact = write(model, tmp_path / "x.tflite")
     assert sum(n for name, n in artefact.operations.items() if name.endswith("POOL_2D")) == 2
     assert difference(artefact, model, clips) < DIFFERENCES[None]
+
+
+@pytest.mark.parametrize("quantize", [None, "int8"])
+def test_padding_of_our_pool_takes_part_in_no_maximum_and_no_range(quantize, randomise, tmp_path):
+    inputs = keras.Input((5, 9, 8, 3))
+    x = MaxPooling3D((3, 3, 4), (2, 2, 2), (1, 1, 2))(inputs)
+    model = randomise(keras.Model(inputs, Conv3D(4, 1)(x)))
+    clips = -1 - np.random.default_rng(4).random((4, 5, 9, 8, 3), "float32")
+    artefact = write(model, tmp_path / "x.tflite", quantize, clips)
+    # Eight bits of a range from -2 to 0, here and behind the convolution.
+    assert difference(artefact, model, clips) < {None: DIFFERENCES[None], "int8": 0.02}[quantize]
 
 
 SOURCES = ["video-nonlocal-net", "pyslowfast", "pytorchvideo", "mmaction2", "gluoncv"]

@@ -1,8 +1,11 @@
+import json
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_nonlocal import layers
 from keras_nonlocal.layers.arguments import cast_inputs, check_pool_size, check_sizes
 
 
@@ -51,3 +54,78 @@ def test_integers_are_cast_to_the_compute_dtype(policy, dtype):
 def test_floats_are_not_cast():
     inputs = tf.ones((2, 2), "float64")
     assert cast_inputs(keras.layers.Identity(), inputs) is inputs
+
+
+WITH_INTEGERS = {
+    "convolution": lambda: layers.Conv3D(5, 3, 2),
+    "convolution_over_time": lambda: layers.Conv3D(5, (3, 1, 1)),
+    "batch_normalization": lambda: layers.BatchNormalization(),
+    "max_pooling": lambda: layers.MaxPooling3D((2, 3, 3), 2, (0, 1, 1)),
+    "sliding_average": lambda: layers.SlidingAverage(3),
+    "dropout": lambda: layers.Dropout(0.3, seed=1),
+}
+
+
+@pytest.mark.parametrize("dtype", ("uint8", "int64"))
+@pytest.mark.parametrize("name", WITH_INTEGERS)
+def test_layers_take_integers(name, dtype):
+    x = np.random.default_rng(0).integers(0, 256, (2, 4, 8, 8, 6)).astype(dtype)
+    layer = WITH_INTEGERS[name]()
+    inputs = keras.Input(x.shape[1:], dtype=dtype)
+    model = keras.Model(inputs, layer(inputs))
+    assert model.output.dtype == "float32"
+    expected = layer(x.astype("float32"))
+    for y in (layer(x), model(x)):
+        assert y.dtype == "float32"
+        np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("name", WITH_INTEGERS)
+def test_layers_are_built_and_take_masks_as_those_of_keras(name):
+    layer = WITH_INTEGERS[name]()
+    # Keras has no sliding average, but other poolings.
+    theirs = {
+        layers.Conv3D: lambda: keras.layers.Conv3D(5, 3),
+        layers.BatchNormalization: keras.layers.BatchNormalization,
+        layers.MaxPooling3D: keras.layers.MaxPooling3D,
+        layers.SlidingAverage: lambda: keras.layers.AveragePooling3D(2),
+        layers.Dropout: lambda: keras.layers.Dropout(0.3),
+    }[type(layer)]()
+    assert layer.built == theirs.built
+    assert layer.supports_masking == theirs.supports_masking
+
+
+@pytest.mark.parametrize(
+    "make",
+    (
+        lambda n: layers.Conv3D(n(5), n(3), n(2)),
+        lambda n: layers.Conv3D(n(5), (n(3), n(1), n(1)), [n(1), n(2), n(2)]),
+        lambda n: layers.MaxPooling3D(n(3), n(2), n(1)),
+        lambda n: layers.MaxPooling3D((n(1), n(3), n(3)), [n(2)] * 3, (n(0), n(1), n(1))),
+        lambda n: layers.SlidingAverage(n(3)),
+    ),
+    ids=("convolution", "convolution_sizes", "max_pooling", "max_pooling_sizes", "average"),
+)
+def test_configs_hold_plain_ints(make):
+    config = make(np.int64).get_config()
+    del config["name"]
+    expected = make(int).get_config()
+    del expected["name"]
+    assert json.loads(json.dumps(config)) == json.loads(json.dumps(expected))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    (
+        (lambda: layers.Conv3D(0, 3), "`filters` must be a positive integer.*filters=0"),
+        (lambda: layers.Conv3D(4.5, 3), "`filters` must be a positive integer.*filters=4.5"),
+        (lambda: layers.Conv3D(4, (3, 3)), r"`kernel_size` must be .*kernel_size=\(3, 3\)"),
+        (lambda: layers.Conv3D(4, 3, 0), "`strides` must be .*strides=0"),
+        (lambda: layers.MaxPooling3D(2, (1, 2)), r"`strides` must be .*strides=\(1, 2\)"),
+        (lambda: layers.MaxPooling3D(2, 2, -1), "`padding` must be .*padding=-1"),
+        (lambda: layers.SlidingAverage(True), "`window` must be a positive integer.*True"),
+    ),
+)
+def test_sizes_of_layers_are_checked_by_name(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

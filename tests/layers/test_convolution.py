@@ -1,11 +1,10 @@
 import itertools
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_nonlocal.layers import Conv3D, MaxPooling3D, SlidingAverage
+from keras_nonlocal.layers import Conv3D
 from tests.subjects import example, fill
 
 KERNELS = ((1, 1, 1), (3, 1, 1), (1, 3, 3), (3, 3, 3), (5, 7, 7), (1, 7, 7), (5, 1, 1))
@@ -45,7 +44,7 @@ def test_convolution_pads_alike_on_both_sides(kernel_size, strides, sizes):
 
 
 @pytest.mark.parametrize("frames", (1, 2, 4))
-@pytest.mark.parametrize("kernel_size", KERNELS, ids=str)
+@pytest.mark.parametrize("kernel_size", (*KERNELS, (9, 1, 1)), ids=str)
 def test_gradients_are_those_of_a_plain_convolution(kernel_size, frames):
     layer = Conv3D(4, kernel_size, dtype="float64")
     layer.build((None, frames, 6, 7, 3))
@@ -66,6 +65,34 @@ def test_gradients_are_those_of_a_plain_convolution(kernel_size, frames):
         np.testing.assert_allclose(ours, plain, rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("policy", ("bfloat16", "float16"))
+@pytest.mark.parametrize("kernel_size", ((3, 1, 1), (1, 3, 3), (3, 3, 3)), ids=str)
+def test_gradients_of_half_precision_are_near_those_of_float32(kernel_size, policy):
+    half = Conv3D(4, kernel_size, use_bias=True, dtype=policy)
+    half.build((None, 4, 6, 7, 3))
+    fill(half)
+    single = Conv3D(4, kernel_size, use_bias=True)
+    single.build((None, 4, 6, 7, 3))
+    single.set_weights([np.float32(w) for w in half.get_weights()])
+    x = tf.cast(example((4, 6, 7, 3)), policy)
+    cotangent = tf.cast(np.random.default_rng(2).standard_normal((2, 4, 6, 7, 4)), policy)
+    results = []
+    for layer in (half, single):
+        with tf.GradientTape() as tape:
+            y = layer(x, training=True)
+            loss = tf.reduce_sum(tf.cast(y, "float32") * tf.cast(cotangent, "float32"))
+        results.append([y, *tape.gradient(loss, [w.value for w in layer.trainable_variables])])
+    for ours, plain in zip(*results, strict=True):
+        assert ours.dtype == policy
+        atol = 0.03 * np.abs(plain).max()
+        np.testing.assert_allclose(tf.cast(ours, "float32"), plain, rtol=0, atol=atol)
+
+
+def test_config_says_how_it_pads():
+    layer = Conv3D(4, 3)
+    assert layer.padding == layer.get_config()["padding"] == "symmetric"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -79,42 +106,3 @@ def test_gradients_are_those_of_a_plain_convolution(kernel_size, frames):
 def test_what_cannot_be_padded_alike_is_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         Conv3D(4, **arguments)
-
-
-@pytest.mark.parametrize(
-    ("pool_size", "strides"), [((1, 3, 3), (1, 2, 2)), ((2, 3, 3), (2, 2, 2)), ((2, 1, 1),) * 2]
-)
-def test_pooling_agrees_with_keras(pool_size, strides):
-    x = example((6, 9, 8, 3))
-    ours = MaxPooling3D(pool_size, strides)(x)
-    np.testing.assert_array_equal(ours, keras.layers.MaxPooling3D(pool_size, strides)(x))
-
-
-def test_pooling_pads_both_ends():
-    x = example((2, 6, 6, 3))
-    ours = MaxPooling3D((1, 3, 3), (1, 2, 2), padding=(0, 1, 1))(x)
-    padded = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1), (0, 0)])
-    np.testing.assert_array_equal(ours, keras.layers.MaxPooling3D((1, 3, 3), (1, 2, 2))(padded))
-
-
-def test_pool_larger_than_the_clip_is_refused():
-    with pytest.raises(ValueError, match="`pool_size` must not exceed.*1 on the axis of frames"):
-        MaxPooling3D((2, 1, 1), (2, 1, 1))(keras.Input((1, 8, 8, 3)))
-
-
-@pytest.mark.parametrize("sizes", ((7, 7), (3, 5), (8, 10), (9, 4)), ids=str)
-@pytest.mark.parametrize("known", (True, False), ids=("known", "unknown"))
-def test_sliding_average_is_the_mean_of_each_window(sizes, known):
-    x = example((2, *sizes, 3))
-    height, width = (min(size, 7) for size in sizes)
-    expected = [
-        [
-            x[:, :, i : i + height, j : j + width].mean(axis=(1, 2, 3))
-            for j in range(sizes[1] - width + 1)
-        ]
-        for i in range(sizes[0] - height + 1)
-    ]
-    inputs = keras.Input((2, *sizes, 3) if known else (None, None, None, 3))
-    model = keras.Model(inputs, SlidingAverage(7)(inputs))
-    actual = model.predict(x, verbose=0)
-    np.testing.assert_allclose(actual, np.moveaxis(expected, 2, 0), rtol=1e-5, atol=1e-6)

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from keras_nonlocal.layers import BatchNormalization
+from keras_nonlocal.layers.normalization import _count
 from tests.subjects import example, fill, two_replicas
 
 SHAPES = {"3d": (7, 6), "4d": (5, 4, 6), "5d": (3, 5, 4, 6), "2d": (6,)}
@@ -50,6 +51,52 @@ def test_numbers_are_those_of_keras_under_mixed_precision(policy, training):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
+# Positions after the binary point.
+DIGITS = {"bfloat16": 8, "float16": 11}
+
+
+@pytest.mark.parametrize("policy", DIGITS)
+@pytest.mark.parametrize("scale", (True, False), ids=("fused", "separate"))
+def test_half_precision_is_that_of_keras_and_rounds_statistics_once(scale, policy):
+    shape = (3, 5, 4, 64)
+    ours, theirs, x = pair(shape, dtype=policy, scale=scale)
+    x = tf.cast(x, policy)
+    before = [np.float64(v.numpy()) for v in (ours.moving_mean, ours.moving_variance)]
+    cotangent = np.random.default_rng(2).standard_normal(x.shape)
+    results = []
+    for layer in (ours, theirs):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+            loss = tf.reduce_sum(tf.cast(y, "float32") * cotangent)
+        slopes = tape.gradient(loss, [x, *[v.value for v in layer.trainable_variables]])
+        results.append([y, *slopes, layer(x, training=False)])
+    tolerance = 2.0 ** (3 - DIGITS[policy])
+    for mine, keras_own in zip(*results, strict=True):
+        assert mine.dtype == policy
+        keras_own = tf.cast(keras_own, "float32")
+        atol = tolerance * np.abs(keras_own).max()
+        np.testing.assert_allclose(tf.cast(mine, "float32"), keras_own, rtol=tolerance, atol=atol)
+    exact = np.float64(x.numpy())
+    batch = exact.mean(axis=(0, 1, 2, 3)), exact.var(axis=(0, 1, 2, 3))
+    after = ours.moving_mean, ours.moving_variance
+    for variable, old, new in zip(after, before, batch, strict=True):
+        assert variable.dtype == policy
+        rounding = 1.01 * 2.0 ** -DIGITS[policy]
+        np.testing.assert_allclose(
+            np.float64(variable.numpy()), 0.9 * old + 0.1 * new, rtol=rounding, atol=1e-6
+        )
+
+
+def test_the_number_of_positions_does_not_overflow():
+    assert float(_count((8192, 32, tf.constant(4096), 4096), "float32")) == 2.0**42
+    norm = BatchNormalization()
+    norm.build((None,) * 4 + (3,))
+    function = tf.function(lambda x: norm(x, training=True))
+    graph = function.get_concrete_function(tf.TensorSpec((None,) * 4 + (3,))).graph
+    assert "Size" not in {op.type for op in graph.get_operations()}
+
+
 def test_five_dimensions_use_the_fused_kernel():
     norm = BatchNormalization()
     norm.build((None, 2, 4, 4, 3))
@@ -59,13 +106,14 @@ def test_five_dimensions_use_the_fused_kernel():
         assert "FusedBatchNormV3" in {op.type for op in graph.get_operations()}
 
 
-def test_synchronized_replicas_share_their_statistics():
+@pytest.mark.parametrize("policy", ("float32", "bfloat16"))
+def test_synchronized_replicas_share_their_statistics(policy):
     strategy = two_replicas()
-    x = example(SHAPES["5d"], batch=4)
+    x = tf.cast(example(SHAPES["5d"], batch=4), policy)
     with strategy.scope():
-        norm = BatchNormalization(synchronized=True)
+        norm = BatchNormalization(synchronized=True, dtype=policy)
         norm.build((None, *SHAPES["5d"]))
-    alone = BatchNormalization()
+    alone = BatchNormalization(dtype=policy)
     expected = alone(x, training=True)
 
     @tf.function
@@ -76,9 +124,12 @@ def test_synchronized_replicas_share_their_statistics():
         tf.data.Dataset.from_tensors(x).unbatch().batch(4)
     )
     parts = strategy.experimental_local_results(step(next(iter(dataset))))
-    np.testing.assert_allclose(np.concatenate(parts), expected, rtol=1e-4, atol=1e-5)
+    rtol, atol = (1e-5, 1e-6) if policy == "float32" else (2**-7, 2**-7)
+    parts, expected = tf.cast(tf.concat(parts, 0), "float32"), tf.cast(expected, "float32")
+    np.testing.assert_allclose(parts, expected, rtol=10 * rtol, atol=10 * atol)
     for a, b in zip(norm.weights, alone.weights, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        a, b = np.float32(a.numpy()), np.float32(b.numpy())
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
 def test_frozen_norm_is_affine_and_still_learns_it():

@@ -6,10 +6,17 @@ import sys
 import keras
 import numpy as np
 
-import keras_nonlocal  # noqa: F401 (its layers are in the file)
+from keras_nonlocal.layers import BatchNormalization
 from keras_nonlocal.training.norms import freeze_norms, synchronize_norms, update_norm_statistics
 
 folder = pathlib.Path(sys.argv[1])
+
+# Kept for a model that moves on to TensorFlow, and without effect here.
+norm = BatchNormalization(synchronized=True)
+assert BatchNormalization.from_config(norm.get_config()).get_config()["synchronized"] is True
+plain = BatchNormalization()
+clip = np.random.default_rng(0).standard_normal((2, 4, 3)).astype("float32")
+np.testing.assert_array_equal(norm(clip, training=True), plain(clip, training=True))
 with np.load(folder / "clips.npz") as file:
     batches = [file[name] for name in file.files]
 
