@@ -35,7 +35,7 @@ def distort(monkeypatch, factor):
 def block_network(shape, dtype=None):
     """A small network of clips with a norm and a block."""
     x = inputs = keras.Input(shape)
-    x = keras_nonlocal.layers.Conv3D(6, (1, 3, 3), dtype=dtype)(x)
+    x = keras_nonlocal.layers.Conv3D(6, (1, 3, 3), strides=(1, 4, 4), dtype=dtype)(x)
     x = keras.layers.BatchNormalization(dtype=dtype)(x)
     x = keras_nonlocal.NonLocal3D(dtype=dtype)(x)
     return keras.Model(inputs, keras.layers.GlobalAveragePooling3D(dtype="float32")(x))
@@ -282,7 +282,7 @@ def test_what_the_model_remembers_travels(tmp_path):
     assert (facts.source, facts.clip) == ("video-nonlocal-net", "4x2")
     assert (facts.short_side, facts.output) == (18, "scores")
     told = {"class_names": list("abcdef"), "source": "gluoncv", "clip": "4x4"}
-    facts = artefacts.load_artefact(export(model, tmp_path / "y", **told)).facts
+    facts = artefacts.load_artefact(export(model, tmp_path / "y.tflite", "tflite", **told)).facts
     assert facts.class_names == tuple("abcdef")
     assert (facts.source, facts.clip) == ("gluoncv", "4x4")
 
