@@ -273,7 +273,13 @@ def _scan(step, carry, xs, length, like):
         outputs = []
         for i in range(length):
             with tf.control_dependencies(outputs[-1:]):
-                carry, output = step(carry, [x[i] for x in xs])
+                first, *rest = [x[i] for x in xs]
+                if outputs:
+                    # XLA knows no control dependencies. A sum is unequal to itself where it is
+                    # NaN, and then all of the clip is.
+                    last = tf.reduce_sum(outputs[-1], axis=(1, 2), keepdims=True)
+                    first += tf.cast(last != last, first.dtype)
+                carry, output = step(carry, [first, *rest])
             outputs.append(output)
         return carry, tf.stack(outputs)
 
