@@ -244,8 +244,7 @@ def _shape_of(input_tensor, input_shape):
     if not keras.utils.is_keras_tensor(input_tensor):
         raise ValueError(
             "`input_tensor` must be a Keras tensor, the output of keras.Input or of a layer. "
-            f"Received: {input_tensor!r:.80} of type {type(input_tensor).__name__}. Call the "
-            "network on other tensors."
+            f"Received: a value of type {type(input_tensor).__name__}. Call the network on it."
         )
     shape = tuple(input_tensor.shape)
     if len(shape) != 5 or shape[4] is None:
