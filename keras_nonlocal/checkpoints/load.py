@@ -3,7 +3,6 @@
 import warnings
 
 from keras_nonlocal import preprocessing
-from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import assignment, fetching, inspection, zoo
 from keras_nonlocal.models import architecture, assembly
 

@@ -346,8 +346,8 @@ def test_names_of_files_change_nothing(arrays, tmp_path):
         (MODE.format("embedded_gaussian"), SAMPLING.format(8, 8), ("8x8", OPEN["mode"], True)),
         (
             MODE.format("dot_product") + ", with_pool2=False",
-            SAMPLING.format(4, 16),
-            ("4x16", "dot_product", False),
+            SAMPLING.format(8, 16),
+            ("8x16", "dot_product", False),
         ),
     ],
     ids=["dot_product", "embedded_gaussian", "without_pool2"],
