@@ -11,7 +11,8 @@ PACKAGE = ROOT / "keras_nonlocal"
 
 EVERY_ROOM = set(
     "layers models archives checkpoints preprocessing data training evaluation export "
-    "visualization commands preparation lists videos transforms runs whole_files keras_models".split()
+    "visualization commands preparation lists videos transforms runs whole_files "
+    "keras_models".split()
 )
 # Each room or file, with the rooms of ours that it may import besides its own.
 ARROWS = {

@@ -99,10 +99,8 @@ def describe_loaded(findings, network, given):
         elif heading == "classes" and network["classes"] != findings.network["classes"]:
             text = f"{network['classes']}, a new classifier"
         yield heading, text
-    told = (
-        (network["source"], "given") if "source" in given else inspection.tell(findings, "source")
-    )
-    yield "source", _settled(told)
+    told = inspection.tell(findings, "source")
+    yield "source", _settled((network["source"], "given") if "source" in given else told)
 
 
 def _settled(told):

@@ -234,11 +234,9 @@ def _remember(model, from_model, takes_classes):
         return
     giver = from_model if takes_classes else model
     source, own = from_model.source, getattr(model, "source", None)
+    ranges = preprocessing.NORMALIZATIONS
     # Sources with one pixel range are the same here.
-    if (
-        own is not None
-        and preprocessing.NORMALIZATIONS[own] == preprocessing.NORMALIZATIONS[source]
-    ):
+    if own is not None and ranges[own] == ranges[source]:
         source = own
     preprocessing.remember(
         model, source, getattr(model, "clip", None), getattr(giver, "class_names", None)

@@ -290,19 +290,11 @@ def test_input_tensor_takes_the_weights_of_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("tensor", "shape", "words"),
     [
-        (
-            lambda: np.zeros((1, 8, 32, 32, 3)),
-            None,
-            "`input_tensor` must be a Keras tensor.*ndarra",
-        ),
+        (lambda: np.zeros((1, 8, 32, 32, 3)), None, "must be a Keras tensor.*of type ndarray"),
         (lambda: keras.Input((32, 32, 3)), None, "`input_tensor` must be of shape .batch, frames"),
         (lambda: keras.Input((3, 32, 32, 3)), None, "at least 4 frames"),
-        (
-            lambda: keras.Input((8, 32, 32, 3)),
-            (8, 64, 64, 3),
-            "`input_shape` must be that of `inpu",
-        ),
-        (lambda: keras.Input((8, None, 32, 3)), (8, 32, 32, 3), "`input_shape` must be that of `i"),
+        (lambda: keras.Input((8, 32, 32, 3)), (8, 64, 64, 3), "`input_shape` must be that of"),
+        (lambda: keras.Input((8, None, 32, 3)), (8, 32, 32, 3), "`input_shape` must be that of"),
     ],
     ids=["array", "rank", "frames", "other_size", "open_size"],
 )
