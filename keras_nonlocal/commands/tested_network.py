@@ -23,15 +23,19 @@ _CONVENTIONS = {
     "mmaction2": "mmaction2",
 }
 _CONVERT = "Write a .keras file of it, by keras-nonlocal convert with"
-_WORDS = {
-    "Pass mode='embedded_gaussian' or mode=": f"{_CONVERT} --mode embedded_gaussian or --mode ",
+# Of commands that have no option for what else a file may not tell.
+CONVERT_WORDS = {
+    "Pass mode='embedded_gaussian' or mode=": f"{_CONVERT} --mode 'embedded_gaussian' or --mode ",
     "Pass pool2=True or pool2=False": f"{_CONVERT} --pool2 or --no-pool2",
+    "`mode`": "The mode",
+    "`pool2`": "The pooling of frames after stage 2",
+}
+_WORDS = {
+    **CONVERT_WORDS,
     "`source`": "--source-of-weights",
     "source=": "--source-of-weights ",
     "`clip`": "--clip",
     "clip=": "--clip ",
-    "`mode`": "The mode",
-    "`pool2`": "The pooling of frames after stage 2",
 }
 
 

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import pathlib
+import pickle
 import shutil
 
 import keras
@@ -145,6 +147,18 @@ def test_a_published_file_is_tested(work, capsys):
     code, _, err = run(capsys, "evaluate", "a.pyth", "videos", "--clip", "8x8", *one_view)
     assert code == 1
     assert "--clip must be '4x2' for 'a.pyth': the stored config says so" in err
+
+
+def test_what_a_published_file_does_not_tell_is_said_by_converting_it(work, capsys):
+    network = knl.NLC2D(source="pyslowfast", **TINY)
+    knl.save_checkpoint(network, "a.pkl", source="pyslowfast")
+    blobs = pickle.loads(pathlib.Path("a.pkl").read_bytes())["blobs"]
+    pathlib.Path("a.pkl").write_bytes(pickle.dumps({"blobs": blobs}))
+    words = ("--source-of-weights", "pyslowfast", "--clip", "4x2", "--crop", "32", "--out", "test")
+    code, _, err = run(capsys, "evaluate", "a.pkl", "videos", *words)
+    assert code == 1
+    assert "error: The mode is not stored in 'a.pkl'. Write a .keras file of it" in err
+    assert "by keras-nonlocal convert with --mode 'embedded_gaussian' or --mode 'dot_" in err
 
 
 def test_videos_that_cannot_be_read_are_named(work, capsys):
