@@ -11,28 +11,32 @@ PACKAGE = ROOT / "keras_nonlocal"
 
 EVERY_ROOM = set(
     "layers models archives checkpoints preprocessing data training evaluation exporting "
-    "visualization commands preparation lists videos transforms runs whole_files".split()
+    "visualization commands preparation lists videos transforms runs whole_files "
+    "keras_models".split()
 )
 # Each room or file, with the rooms of ours that it may import besides its own.
 ARROWS = {
     "layers": set(),
     "preprocessing.py": set(),
     "whole_files.py": set(),
+    "keras_models.py": set(),
     "archives": set(),
-    "checkpoints": {"archives", "preprocessing"},
+    "checkpoints": {"archives", "preprocessing", "keras_models"},
     # The builders look names of weights up in the zoo, which knows no network.
-    "models": {"layers", "checkpoints", "preprocessing"},
+    "models": {"layers", "checkpoints", "preprocessing", "keras_models"},
+    "checkpoints/inspection.py": {"archives", "models"},
     "checkpoints/load.py": {"archives", "models", "preprocessing"},
-    "checkpoints/save.py": {"archives", "models"},
+    "checkpoints/save.py": {"archives", "models", "keras_models"},
+    "checkpoints/transfer.py": {"archives", "models", "preprocessing"},
     "lists": set(),
     "videos": set(),
     "transforms": {"preprocessing"},
     "data": {"lists", "videos", "transforms"},
     "preparation": {"data", "lists", "videos", "transforms", "whole_files"},
-    "training": {"runs", "whole_files"},
+    "training": {"runs", "whole_files", "keras_models"},
     "runs": {"whole_files"},
     "evaluation": {"whole_files"},
-    "exporting": {"preprocessing", "transforms", "whole_files"},
+    "exporting": {"preprocessing", "transforms", "whole_files", "keras_models"},
     "exporting/loading.py": {"checkpoints", "models", "preprocessing"},
     "visualization.py": set(),
     "commands": EVERY_ROOM,
@@ -70,6 +74,7 @@ WITHOUT_TENSORFLOW = (
     "exporting",
     "lists",
     "preprocessing.py",
+    "keras_models.py",
     "__init__.py",
 )
 

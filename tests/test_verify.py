@@ -53,10 +53,14 @@ SAYS = {
         "names       of Caffe2 (source 'video-nonlocal-net' or 'pyslowfast')",
         "network     NLC2D, 1-2-2-2 blocks, width 8",
         "mode        embedded_gaussian or dot_product: nothing tells; `mode` says which",
-        "pool2       nothing tells; `pool2` says it where it is not as usual",
+        "pool2       nothing tells; `pool2` says it",
         "clip        nothing tells; look up what it was trained on, and give it as `clip`",
-        'loads       model = knl.load_checkpoint("a.pkl", source="video-nonlocal-net", clip="8x8")',
-        'loads       model = knl.load_checkpoint("a.pkl", source="pyslowfast", clip="8x8")',
+        'loads       model = knl.load_checkpoint("a.pkl", source="video-nonlocal-net", clip=..., '
+        "mode=...)",
+        'loads       model = knl.load_checkpoint("a.pkl", source="pyslowfast", clip=..., mode=..., '
+        "pool2=...)",
+        'note        put in what the file does not tell: clip such as "8x8"; mode '
+        '"embedded_gaussian" or',
         "note        these give different numbers; take whose file it is",
     ),
     "vnl_nli3d_affine": (
@@ -70,7 +74,9 @@ SAYS = {
         "norms       batch norm",
     ),
     "psf_nli3d_dot_product": (
-        "mode        dot_product, as the stored config or the file's name says",
+        "mode        dot_product, as the stored config says",
+        "pool2       yes, as the stored config says",
+        "clip        8x8, as the stored config says",
         'loads       model = knl.load_checkpoint("a.pyth", source="pyslowfast", clip="8x8")',
     ),
     "ptv_slow": (
@@ -85,8 +91,8 @@ SAYS = {
     ),
     "gcv_nli3d": (
         "mode        embedded_gaussian, as always in GluonCV",
-        "pool2       yes, as always in GluonCV",
-        'loads       model = knl.load_checkpoint("a.pth", source="gluoncv", clip="8x8")',
+        "pool2       yes, as always in networks of gluoncv",
+        'loads       model = knl.load_checkpoint("a.pth", source="gluoncv", clip=...)',
     ),
 }
 
@@ -105,15 +111,20 @@ def test_what_is_in_a_file_is_said(name, folder, capsys):
 
 
 def test_the_calls_that_are_printed_load(folder, capsys):
-    model, _ = networks.save("psf_nli3d_caffe2", folder)
-    _, lines, _ = verify(capsys, "a.pkl")
-    calls = [line.removeprefix("loads").strip() for line in lines if line.startswith("loads")]
-    loaded = {}
-    for call in calls:
-        exec(call, {"knl": knl}, loaded)
-        found = loaded["model"].get_layer("res3_1_c_conv").get_weights()
-        np.testing.assert_array_equal(found, model.get_layer("res3_1_c_conv").get_weights())
-    assert len(calls) == 2
+    model, path = networks.save("psf_nli3d_caffe2", folder)
+    filled = []
+    for _ in ("with its config", "without"):
+        _, lines, _ = verify(capsys, "a.pkl")
+        for call in [line.removeprefix("loads").strip() for line in lines if "loads" in line]:
+            filled.append("..." in call)
+            for key, value in (("clip", "8x8"), ("mode", "dot_product"), ("pool2", True)):
+                call = call.replace(f"{key}=...", f"{key}={value!r}")
+            loaded = {}
+            exec(call, {"knl": knl}, loaded)
+            found = loaded["model"].get_layer("res3_1_c_conv").get_weights()
+            np.testing.assert_array_equal(found, model.get_layer("res3_1_c_conv").get_weights())
+        rename(path, lambda arrays: None)
+    assert filled == [False, True, True]
 
 
 def test_a_file_without_a_classifier_loads_without(folder, capsys):
@@ -122,7 +133,7 @@ def test_a_file_without_a_classifier_loads_without(folder, capsys):
     code, lines, _ = verify(capsys, "a.pyth")
     assert code == 0
     assert "classes     none, the file has no classifier" in lines
-    call = 'knl.load_checkpoint("a.pyth", source="pytorchvideo", clip="8x8", '
+    call = 'knl.load_checkpoint("a.pyth", source="pytorchvideo", clip=..., '
     assert f'loads       model = {call}except_for="predictions")' in lines
 
 
@@ -140,8 +151,9 @@ def test_numbers_that_are_none_are_told(folder, capsys):
     _, path = networks.save("ptv_i3d", folder)
     rename(path, lambda arrays: arrays.update({"blocks.0.norm.bias": np.full(8, np.nan, "f4")}))
     code, lines, noise = verify(capsys, "a.pyth")
-    assert (code, noise) == (0, "")
+    assert code == 1
     assert "damage      NaN or infinity in 1 tensors, such as blocks.0.norm.bias" in lines
+    assert "NaN or infinite values are in blocks.0.norm.bias. Nothing was loaded" in noise
 
 
 def test_names_cannot_move_the_cursor(folder, capsys):
@@ -208,8 +220,14 @@ def record(folder, monkeypatch):
     knl.save_checkpoint(model, folder / "published.pyth")
     digest = hashlib.sha256((folder / "published.pyth").read_bytes()).hexdigest()
     (checkpoint,) = [c for c in knl.list_weights() if c.name == "i3d_r50_8x8.kinetics400_ptv"]
+    arguments = {"depth": (1, 2, 2, 2), "width": 8, "source": "pytorchvideo", "clip": "16x4"}
     checkpoint = dataclasses.replace(
-        checkpoint, path="i3d/published.pyth", checksum=("sha256", digest[:8]), clip="16x4"
+        checkpoint,
+        path="i3d/published.pyth",
+        checksum=("sha256", digest[:8]),
+        arguments=arguments,
+        classes=5,
+        clip="16x4",
     )
     monkeypatch.setitem(zoo.CHECKPOINTS, checkpoint.name, checkpoint)
     monkeypatch.setenv("KERAS_HOME", "home")
@@ -221,7 +239,7 @@ def test_a_published_file_is_known_by_its_name(record, folder, capsys):
     assert code == 0
     assert f"zoo         bears the name of {record.name} (Apache-2.0)" in lines
     assert "checksum    its sha256 is the publisher's" in lines
-    assert f"clip        16x4, as the published {record.name}" in lines
+    assert f"clip        16x4, as the record of {record.name} says" in lines
     assert f'by name     knl.I3D(weights="{record.name}") loads it once it lies in' in lines
 
 
@@ -233,6 +251,8 @@ def test_a_changed_file_has_another_checksum(record, folder, capsys):
     assert re.search(
         rf"checksum +its sha256 begins with \w{{8}}, the .* {record.checksum[1]}:", text
     )
+    # What its own config says counts.
+    assert "clip        8x8, as the stored config says" in lines
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4" + bytes(500)], ids=["empty", "broken"])
@@ -243,14 +263,6 @@ def test_a_damaged_published_file_is_still_named(content, record, folder, capsys
     assert f"zoo         bears the name of {record.name} (Apache-2.0)" in lines
     assert noise.startswith("keras-nonlocal: error: The file of weights 'published.pyth' cannot be")
     assert len(noise.splitlines()) == 1
-
-
-def test_of_two_sources_the_published_one_comes_first(folder, capsys):
-    _, path = networks.save("psf_nli3d_caffe2", folder)
-    os.replace(path, "I3D_NLN_8x8_R50.pkl")
-    _, lines, _ = verify(capsys, "I3D_NLN_8x8_R50.pkl")
-    first, second = [line for line in lines if line.startswith("loads")]
-    assert ('source="pyslowfast"' in first, 'source="video-nonlocal-net"' in second) == (True, True)
 
 
 @pytest.mark.parametrize("name", hostile.FILES)

@@ -2,7 +2,6 @@
 
 import collections
 import fnmatch
-import warnings
 
 import numpy as np
 
@@ -13,27 +12,30 @@ from keras_nonlocal.checkpoints import kernels, rules
 _SHOWN = 12
 
 
-def load_into(model, path, source):
-    """Fills a built network from a published file.
+def arrays_for(model, path, source):
+    """Reads the values of a network's variables from a published file.
 
     Args:
         model: network of one of the builders.
         path: path of the file.
         source: whose file it is.
 
+    Returns:
+        float32 arrays by the paths of the variables.
+
     Raises:
-        CheckpointError: if the file is broken or does not fit; the model is then unchanged.
+        CheckpointError: if the file is broken or does not fit.
     """
     archive = readers.read_arrays(path)
     layout = find_layout(archive.arrays, path, source)
     tensors, strangers = address_tensors(archive.arrays, layout)
     tensors = complete(tensors, layout)
-    assign(model, tensors, layout, strangers, title=f"{str(path)!r} does not fit {model.name}.")
+    return fit(model, tensors, layout, strangers, title=f"{str(path)!r} does not fit {model.name}.")
 
 
 def find_layout(arrays, path, source):
-    """Gives the layout of a file, or raises if it is not one of `source`'s."""
-    if source not in rules.SOURCES:
+    """Returns the layout of a file, or raises if it is not one of `source`'s, if that is known."""
+    if source is not None and source not in rules.SOURCES:
         raise CheckpointError(
             f"`source` must be one of {', '.join(map(repr, rules.SOURCES))}. "
             f"Received: source={source!r}."
@@ -54,7 +56,7 @@ def find_layout(arrays, path, source):
             f"{str(path)!r} has torchvision's names, but kernels that span frames, and no source "
             f"here names such files so. Sources are {', '.join(map(repr, rules.SOURCES))}."
         )
-    if source not in layout.sources:
+    if source is not None and source not in layout.sources:
         raise CheckpointError(
             f"{str(path)!r} looks like a file of {' or '.join(layout.sources)} ({layout.name} "
             f"names); source={source!r} was given. Pass source={layout.sources[0]!r}."
@@ -92,7 +94,15 @@ def address_tensors(arrays, layout):
     return tensors, strangers
 
 
-def assign(
+def assign(model, tensors, layout, strangers=(), except_for=(), **words):
+    """Sets every variable of a model, or none: see `fit` for arguments and errors."""
+    arrays = fit(model, tensors, layout, strangers, except_for, **words)
+    for variable in model.weights:
+        if variable.path in arrays:
+            variable.assign(arrays[variable.path])
+
+
+def fit(
     model,
     tensors,
     layout,
@@ -102,7 +112,7 @@ def assign(
     origin="file",
     way_out="Check `source` and the network's arguments, or give load_checkpoint an `except_for`.",
 ):
-    """Sets every variable of a model, or none.
+    """Returns the value of every variable of a model, or raises.
 
     Args:
         model: the model.
@@ -114,9 +124,12 @@ def assign(
         origin: what the message calls the giver of the tensors.
         way_out: last sentence of the message.
 
+    Returns:
+        float32 arrays by the paths of the variables.
+
     Raises:
         CheckpointError: with the names only in the file, the names only in the model, and the
-            shapes that differ.
+            shapes that differ; or with the tensors that hold NaN or infinite values.
     """
     variables = {
         variable.path: variable
@@ -144,14 +157,13 @@ def assign(
         )
     not_finite = readers.non_finite({a: tensors[a] for a in variables})
     if not_finite:
-        warnings.warn(
-            "Loaded, but NaN or infinite values stand in "
-            f"{_listing([_name(a, layout) for a in not_finite])}. The network will answer NaN.",
-            stacklevel=3,
+        raise CheckpointError(
+            f"{title} NaN or infinite values are in "
+            f"{_listing([_name(a, layout) for a in not_finite])}. Nothing was loaded. The training "
+            f"of the {origin} diverged, or it is damaged: take an earlier one."
         )
-    for address, variable in variables.items():
-        # A copy, because JAX would keep a view, and with it the file that it lies in.
-        variable.assign(np.array(tensors[address], "float32", order="C"))
+    # Copies, because JAX would keep a view, and with it the file that it lies in.
+    return {a: np.array(tensors[a], "float32", order="C") for a in variables}
 
 
 def complete(tensors, layout):

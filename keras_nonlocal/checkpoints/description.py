@@ -1,13 +1,10 @@
 """What is in a file of weights, in words: pairs of a heading and a text."""
 
 import collections
-import hashlib
 import os
 
-import numpy as np
-
 from keras_nonlocal.archives import readers
-from keras_nonlocal.checkpoints import fetching, inspection, rules
+from keras_nonlocal.checkpoints import fetching, inspection, rules, zoo
 
 _LAYERS = {(3, 4, 6, 3): "50 layers", (3, 4, 23, 3): "101 layers"}
 
@@ -66,16 +63,21 @@ def _places(places):
     return ", ".join(f"stage {stage} block {' '.join(blocks[stage])}" for stage in blocks)
 
 
+_UNTOLD = {
+    "mode": "embedded_gaussian or dot_product: nothing tells; `mode` says which",
+    "pool2": "nothing tells; `pool2` says it",
+    "clip": "nothing tells; look up what it was trained on, and give it as `clip`",
+}
+
+
 def _describe_rest(findings):
     """What tensors may leave open."""
-    mode, pool2 = inspection.tell_mode(findings), inspection.tell_pool2(findings)
-    if findings.network["non_local"]:
-        unknown = "embedded_gaussian or dot_product: nothing tells; `mode` says which"
-        yield "mode", f"{mode[0]}, as {mode[1]}" if mode else unknown
-    unknown = "nothing tells; `pool2` says it where it is not as usual"
-    yield "pool2", f"{'yes' if pool2[0] else 'no'}, as {pool2[1]}" if pool2 else unknown
-    unknown = "nothing tells; look up what it was trained on, and give it as `clip`"
-    yield "clip", f"{findings.clip}, as {findings.clip_from}" if findings.clip else unknown
+    source = inspection.tell(findings, "source")
+    for argument in ("mode", "pool2", "clip"):
+        if argument == "mode" and not findings.network["non_local"]:
+            continue
+        told = inspection.tell(findings, argument, source and source[0])
+        yield argument, _settled(told) if told else _UNTOLD[argument]
 
 
 def describe_loaded(findings, network, given):
@@ -89,30 +91,22 @@ def describe_loaded(findings, network, given):
     Yields:
         Pairs of a heading and a text.
     """
-    clip = (findings.clip, findings.clip_from) if findings.clip else None
-    told = {
-        "mode": inspection.tell_mode(findings),
-        "pool2": inspection.tell_pool2(findings),
-        "clip": clip,
-        "source": (network["source"], "the names tell"),
-    }
     for heading, text in describe_file(findings):
-        if heading in told:
-            text = _settled(heading, network[heading], heading in given, told[heading])
+        if heading in given and heading in _UNTOLD:
+            text = _settled((network[heading], "given"))
+        elif heading in _UNTOLD:
+            text = _settled(inspection.tell(findings, heading, network["source"]))
         elif heading == "classes" and network["classes"] != findings.network["classes"]:
             text = f"{network['classes']}, a new classifier"
         yield heading, text
-    yield "source", _settled("source", network["source"], "source" in given, told["source"])
+    told = inspection.tell(findings, "source")
+    yield "source", _settled((network["source"], "given") if "source" in given else told)
 
 
-def _settled(argument, value, given, told):
-    """A value and where it is from: the command line, the file, or nowhere."""
-    value = {True: "yes", False: "no"}.get(value, value)
-    if given:
-        return f"{value}, as given"
-    if told:
-        return f"{value}, as {told[1]}"
-    return f"{value} is taken, nothing in the file tells; `{argument}` says otherwise"
+def _settled(told):
+    """A value and what tells it."""
+    value, reason = told
+    return f"{ {True: 'yes', False: 'no'}.get(value, value) }, as {reason}"
 
 
 def describe_record(path, record):
@@ -131,9 +125,7 @@ def describe_record(path, record):
         yield "checksum", "its publisher states none"
     else:
         algorithm, beginning = record.checksum
-        # A view, as files may be larger than memory; there is none of nothing.
-        content = np.memmap(path, mode="r") if os.stat(path).st_size else b""
-        digest = hashlib.new(algorithm, content).hexdigest()
+        digest = zoo.digest(path, algorithm)
         fits = digest.startswith(beginning)
         yield (
             "checksum",

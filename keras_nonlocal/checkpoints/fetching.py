@@ -15,7 +15,6 @@ import zipfile
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import assignment
@@ -32,13 +31,12 @@ def folder():
     return pathlib.Path(home).expanduser() / "models" / "keras_nonlocal"
 
 
-def load_published(model, checkpoint, build):
+def load_published(model, checkpoint):
     """Fills a network with published weights, which are fetched and converted the first time.
 
     Args:
-        model: the network, as `build` gives it.
+        model: the network of the record.
         checkpoint: record of the weights.
-        build: function without arguments that makes the network anew.
 
     Raises:
         CheckpointError: if the weights cannot be had; it says what to do by hand.
@@ -51,7 +49,7 @@ def load_published(model, checkpoint, build):
             return
         except CheckpointError as fault:
             _LOGGER.warning("%s is damaged (%s) and made again.", converted, fault)
-    arrays = _convert(checkpoint, _find_original(checkpoint), build)
+    arrays = _convert(checkpoint, _find_original(checkpoint), model)
     _keep(arrays, checkpoint, converted)
     _assign(model, arrays)
 
@@ -115,17 +113,15 @@ def _check_content(path, checkpoint):
         )
 
 
-def _convert(checkpoint, original, build):
-    """Gives the arrays of a published file by the paths of the variables that they fill."""
-    network = _build_in_float32(build)
+def _convert(checkpoint, original, model):
+    """Returns the arrays of a published file by the paths of the variables that they fill."""
     try:
-        assignment.load_into(network, original, checkpoint.source)
+        return assignment.arrays_for(model, original, checkpoint.source)
     except CheckpointError as fault:
         raise CheckpointError(
             f"weights={checkpoint.name!r} cannot be made of their file. {fault}\nIf it may be "
             f"damaged, delete {original}, and load again or put {checkpoint.url} in its place."
         ) from fault
-    return {variable.path: ops.convert_to_numpy(variable) for variable in network.weights}
 
 
 def _keep(arrays, checkpoint, converted):
@@ -164,13 +160,3 @@ def _assign(model, arrays):
         raise CheckpointError("it is of another network")
     for variable in model.weights:
         variable.assign(arrays[variable.path])
-
-
-def _build_in_float32(build):
-    """Builds a network whose variables do not round, whatever the policy of the moment."""
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        return build()
-    finally:
-        keras.config.set_dtype_policy(policy)

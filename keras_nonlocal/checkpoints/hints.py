@@ -1,57 +1,86 @@
-"""What the words around the tensors tell: stored configs, and the names of files."""
+"""The configs that MMAction2 and PySlowFast store with weights."""
 
-import pathlib
 import re
 
+_FRAMES = r"\b(?:clip_len\s*=|NUM_FRAMES:)\s*([1-9][0-9]{0,2})\b"
+_STRIDE = r"\b(?:frame_interval\s*=|SAMPLING_RATE:)\s*([1-9][0-9]?)\b"
 _MODE = r"""(?:mode\s*=\s*|INSTANTIATION:\s*)['"]?(dot_product|embedded_gaussian|softmax)\b"""
-_NETWORK = r"""(?:type\s*=\s*|ARCH:\s*)['"]?(?:mmaction\.)?(C2D|ResNet|2d|c2d|\w+_nopool)\b"""
+_NETWORK = r"""(?:type\s*=\s*['"](?:mmaction\.)?|ARCH:\s*['"]?)(\w+)"""
+_SOURCE = r"^SOURCE: ([\w-]+)$"
+# Backbones of MMAction2 and networks of PySlowFast: whether they pool frames after stage 2.
+_POOL2 = {
+    "C2D": True,
+    "ResNet": False,
+    "ResNet3d": True,
+    "ResNet3dSlowOnly": False,
+    "c2d": True,
+    "i3d": True,
+    "2d": False,
+    "slow": False,
+    "slow_c2d": False,
+    "slow_i3d": False,
+    "c2d_nopool": False,
+    "i3d_nopool": False,
+}
 
 
-def read_hints(path, meta):
-    """Gives what only the words around the tensors tell, where they do.
+def read_config(meta):
+    """Returns what the config in a file says of its network.
 
-    MMAction2 and PySlowFast store their config with the weights, as Python and as YAML;
-    published files without one carry the rest in their names.
+    MMAction2 stores its config as Python, PySlowFast as YAML. What a config says in two ways, such
+    as one clip for training and another for tests, counts as unsaid.
 
     Args:
-        path: path of the file.
-        meta: what its container holds besides tensors.
+        meta: what the file holds besides tensors.
 
     Returns:
-        Dictionary of mode ("dot_product" or "embedded_gaussian") and pool2 (a bool), with
-        `None` where nothing is said.
+        Dictionary of clip, mode ("dot_product" or "embedded_gaussian"), pool2 (a bool) and source,
+        with `None` for what is unsaid.
     """
     inner = meta.get("meta") if isinstance(meta.get("meta"), dict) else {}
     config = meta.get("cfg", inner.get("cfg"))
     config = config if isinstance(config, str) else ""
-    name = pathlib.Path(path).name.lower().replace("-", "_")
-    mode = pool2 = None
-    if match := re.search(_MODE, config):
-        mode = "dot_product" if match[1] == "dot_product" else "embedded_gaussian"
-    elif match := re.search("dot_product|embedded_gaussian", name):
-        mode = match[0]
-    if match := re.search(_NETWORK, config):
-        # MMAction2's 2-D ResNet and PySlowFast's "2d" see each frame alone.
-        pool2 = match[1] not in ("ResNet", "2d") and not match[1].endswith("_nopool")
-    elif "nopool" in name:
-        pool2 = False
-    return {"mode": mode, "pool2": pool2}
+    frames, stride = _only(_FRAMES, config), _only(_STRIDE, config)
+    mode = _only(_MODE, config)
+    networks = {name for name in re.findall(_NETWORK, config) if name in _POOL2}
+    pool2 = _POOL2[networks.pop()] if len(networks) == 1 else None
+    if (stated := _only(r"\bwith_pool2\s*=\s*(True|False)\b", config)) is not None:
+        pool2 = stated == "True"
+    return {
+        "clip": f"{frames}x{stride}" if frames and stride and int(frames) >= 4 else None,
+        "mode": "embedded_gaussian" if mode == "softmax" else mode,
+        "pool2": pool2,
+        "source": _only(_SOURCE, config),
+    }
+
+
+def _only(pattern, config):
+    """Returns what a pattern finds, if it always finds the same."""
+    found = set(re.findall(pattern, config, re.MULTILINE))
+    return found.pop() if len(found) == 1 else None
 
 
 def write_python_config(network, frames, stride):
     """MMAction2's config of a network and its clips, as far as tensors leave them open."""
-    kind = "ResNet3d" if network["inflated"] else "C2D" if network["pool2"] else "ResNet"
-    blocks = f", non_local_cfg=dict(mode={network['mode']!r})" if network["non_local"] else ""
+    backbone = "type='C2D'" if network["pool2"] else "type='ResNet'"
+    if network["inflated"]:
+        backbone = f"type='ResNet3d', with_pool2={network['pool2']}"
+    if network["non_local"]:
+        backbone += f", non_local_cfg=dict(mode={network['mode']!r})"
     sampling = f"dict(type='SampleFrames', clip_len={frames}, frame_interval={stride})"
-    return f"model = dict(backbone=dict(type={kind!r}{blocks}))\ntrain_pipeline = [{sampling}]\n"
+    return f"model = dict(backbone=dict({backbone}))\ntrain_pipeline = [{sampling}]\n"
 
 
-def write_yaml_config(network, frames, stride):
+def write_yaml_config(network, source, frames, stride):
     """PySlowFast's config of a network and its clips, as far as tensors leave them open."""
-    flat = "c2d" if network["pool2"] else "2d"
+    late = network["inflated"] and not any(stage == 2 for stage, _ in network["inflated"])
+    if network["pool2"]:
+        architecture = "i3d" if network["inflated"] else "c2d"
+    else:
+        architecture = "slow" if late else "slow_i3d" if network["inflated"] else "2d"
     mode = "dot_product" if network["mode"] == "dot_product" else "softmax"
-    architecture = "i3d" if network["inflated"] else flat
     return (
+        f"SOURCE: {source}\n"
         f"DATA:\n  NUM_FRAMES: {frames}\n  SAMPLING_RATE: {stride}\n"
         f"MODEL:\n  ARCH: {architecture}\nNONLOCAL:\n  INSTANTIATION: {mode}\n"
     )

@@ -11,6 +11,7 @@ from keras_nonlocal.archives import readers
 from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import assignment, kernels, rules
 from keras_nonlocal.checkpoints.layout import Layout
+from keras_nonlocal.keras_models import refuse_tf_keras
 
 _BLOCK = "res{stage}_{block}"
 KERAS_APPLICATIONS = Layout(
@@ -73,6 +74,7 @@ def read_image_network(weights):
     Raises:
         CheckpointError: if it is none.
     """
+    refuse_tf_keras("weights", weights)
     if isinstance(weights, keras.Model):
         return _read_model(weights)
     if isinstance(weights, (str, os.PathLike)):

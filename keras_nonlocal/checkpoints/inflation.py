@@ -8,6 +8,7 @@ import numpy as np
 from keras_nonlocal import preprocessing
 from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import assignment, image_networks
+from keras_nonlocal.keras_models import refuse_tf_keras
 
 _STRIDES = {"a": "its first 1x1", "b": "its 3x3"}
 _CACHE = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
@@ -116,7 +117,7 @@ def inflate_imagenet(build, arguments):
 
     Args:
         build: function from the facts of a network to the network.
-        arguments: these facts, as a builder is given them.
+        arguments: these facts, with `source=None` for the one that the weights follow.
 
     Returns:
         The network, which follows `source="keras-applications"`.
@@ -135,8 +136,7 @@ def inflate_imagenet(build, arguments):
             f"`width` must be 64 with weights='imagenet'. Received: width={width!r}. Leave it out, "
             "or build with weights=None."
         )
-    # The builders' default stands for no choice.
-    if source not in ("video-nonlocal-net", "keras-applications"):
+    if source not in (None, "keras-applications"):
         raise ValueError(
             "`source` must be 'keras-applications' with weights='imagenet': these are "
             "keras.applications' weights, whose stages halve height and width in their first 1x1 "
@@ -163,6 +163,7 @@ def _fetch_imagenet(name):
 
 def check_network(argument, model):
     """Raises unless a model is a network of this package."""
+    refuse_tf_keras(argument, model)
     names = {layer.name for layer in model.layers} if isinstance(model, keras.Model) else set()
     if not {"conv1_conv", "res3_0_a_conv", "res3_0_b_conv"} <= names:
         raise ValueError(

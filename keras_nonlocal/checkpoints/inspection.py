@@ -1,27 +1,24 @@
-"""What a file of weights is: whose, of which network, and what loads it."""
+"""What a file of weights tells of its network, without building it."""
 
 import dataclasses
-import json
 import os
 import pathlib
 import re
-import warnings
+
+import numpy as np
 
 from keras_nonlocal.archives import readers
 from keras_nonlocal.archives.errors import CheckpointError
-from keras_nonlocal.checkpoints import assignment, facts, hints, image_networks, rules
-from keras_nonlocal.checkpoints.inflation import inflate_weights
+from keras_nonlocal.checkpoints import assignment, facts, hints, rules, zoo
 from keras_nonlocal.checkpoints.layout import Layout
-from keras_nonlocal.checkpoints.load import build_network, load_checkpoint
 from keras_nonlocal.checkpoints.record import Checkpoint
-from keras_nonlocal.checkpoints.zoo import find_file
+from keras_nonlocal.models import architecture
 
 # Four frames or more, up to 16 apart: neither kernels (3x1x1) nor sizes of pictures (224x224).
 _NAMED_CLIP = r"(?<![0-9x])((?:[4-9]|[1-9][0-9]{1,2})x(?:[1-9]|1[0-6]))(?:x1)?(?![0-9x])"
-# How the configs of MMAction2 and PySlowFast tell the two numbers of a clip.
-_FRAMES = r"\b(?:clip_len\s*=|NUM_FRAMES:)\s*([1-9][0-9]{0,2})\b"
-_STRIDE = r"\b(?:frame_interval\s*=|SAMPLING_RATE:)\s*([1-9][0-9]?)\b"
-_WORDS = "the stored config or the file's name says"
+# Implementations whose networks all pool frames after stage 2.
+_ALWAYS_POOL2 = ("video-nonlocal-net", "gluoncv")
+_MODES = ("embedded_gaussian", "dot_product")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,24 +27,31 @@ class Findings:
 
     Attributes:
         path: of the file, a string.
-        archive: its arrays and what stands beside them.
-        layout: how its tensors are named; `None` if no network is known that names them so.
+        archive: its arrays and what is stored beside them.
+        layout: how its tensors are named; `None` if no known network names them so.
+        tensors: arrays by address.
+        strangers: names without an address.
         network: the facts of `facts.read_facts`; `None` if the tensors are of no network.
-        said: what the stored config and the file's name say, see `hints.read_hints`.
-        record: the checkpoint of the zoo whose file bears this name, or `None`.
-        clip: frames x stride that the zoo, the file's name or the stored config tells, or
-            `None`.
-        clip_from: where from.
+        fault: the `CheckpointError` that says why, or `None`.
+        record: the published checkpoint that the file is, by its name, its checksum where one is
+            known, and its tensors; or `None`.
+        config: what the stored config says, see `hints.read_config`.
     """
 
     path: str
     archive: readers.Archive
     layout: Layout | None
+    tensors: dict[str, np.ndarray]
+    strangers: list[str]
     network: dict | None
-    said: dict
+    fault: CheckpointError | None
     record: Checkpoint | None
-    clip: str | None
-    clip_from: str
+    config: dict
+
+    @property
+    def sources(self):
+        """Sources whose files bear these names."""
+        return [s for s in rules.SOURCES if self.layout and s in self.layout.sources]
 
 
 def inspect_file(path):
@@ -65,132 +69,138 @@ def inspect_file(path):
     path = os.fspath(path)
     archive = readers.read_arrays(path)
     layout = rules.recognise(archive.arrays)
-    network = None
+    tensors, strangers, network, fault = {}, [], None, None
     if layout is not None:
         try:
-            tensors, _ = assignment.address_tensors(archive.arrays, layout)
+            tensors, strangers = assignment.address_tensors(archive.arrays, layout)
             network = facts.read_facts(tensors)
-        except CheckpointError:
-            pass  # The attempts to load it will say why.
-    said = hints.read_hints(path, archive.meta)
-    record = find_file(path)
-    return Findings(
-        path, archive, layout, network, said, record, *_find_clip(path, archive, record)
+        except CheckpointError as error:
+            fault = error
+    record = zoo.find_file(path)
+    if record is not None and not _is_of_record(path, network, record):
+        record = None
+    config = hints.read_config(archive.meta)
+    return Findings(path, archive, layout, tensors, strangers, network, fault, record, config)
+
+
+def _is_of_record(path, network, record):
+    """Whether a file that bears the name of a published one has its tensors and checksum."""
+    if record.builder is None or network is None:
+        return False
+    flat = {"inflation": None} if record.builder.endswith("C2D") else {}
+    local = {} if record.builder.startswith("NL") else {"non_local": ()}
+    known = architecture.standardize(
+        {**architecture.DEFAULTS, **record.arguments, **flat, **local, "classes": record.classes}
     )
+    keys = ("depth", "width", "classes", "inflation", "inflated", "non_local", "frozen_norm")
+    if any(known[key] != network[key] for key in keys):
+        return False
+    return network["mode"] in (None, known["mode"]) and zoo.has_checksum(path, record)
 
 
-def _find_clip(path, archive, record):
-    if record is not None and record.clip:
-        return record.clip, f"the published {record.name}"
-    if match := re.search(_NAMED_CLIP, pathlib.Path(path).name):
-        return match[1], "the file's name says"
-    config = json.dumps(archive.meta, default=str)
-    frames, stride = re.search(_FRAMES, config), re.search(_STRIDE, config)
-    if frames and stride:
-        return f"{frames[1]}x{stride[1]}", "the stored config says"
-    return None, ""
-
-
-def choose_source(findings):
-    """Gives the source that a file's names leave.
+def tell(findings, argument, source=None):
+    """Returns what a file tells about an argument of `load_checkpoint`.
 
     Args:
-        findings: of the file.
+        findings: of the file, with a network.
+        argument: "source", "clip", "mode" or "pool2".
+        source: whose file it is, as far as that is known.
 
     Returns:
-        A source of `load_checkpoint`.
-
-    Raises:
-        CheckpointError: if they leave none, or several.
+        The value and what tells it, or `None` if nothing does.
     """
-    sources = [s for s in rules.SOURCES if findings.layout and s in findings.layout.sources]
-    # Says so where the file is of no network for clips.
-    assignment.find_layout(findings.archive.arrays, findings.path, (sources or rules.SOURCES)[0])
-    if len(sources) > 1:
-        record = findings.record
-        hint = f" The published file of this name is {record.source}'s." if record else ""
-        raise CheckpointError(
-            f"`source` must be given for {findings.path!r}: {' and '.join(sources)} both name "
-            f"their tensors so, and compute other numbers with them. Give one of "
-            f"{', '.join(map(repr, sources))}.{hint}"
-        )
-    return sources[0]
+    layout, network, record = findings.layout, findings.network, findings.record
+    if argument == "source" and len(findings.sources) == 1:
+        return findings.sources[0], "the names tell"
+    if argument == "mode" and network["mode"]:
+        return network["mode"], "the tensors tell"
+    if argument == "mode" and len(layout.modes) == 1:
+        return layout.modes[0], f"always in {layout.name}"
+    if argument == "pool2" and layout.pool2 is not None:
+        return layout.pool2, "the numbers in the names tell"
+    if argument == "pool2" and source in _ALWAYS_POOL2:
+        return True, f"always in networks of {source}"
+    if record is not None:
+        known = {**architecture.DEFAULTS, **record.arguments, "source": record.source}
+        return known[argument], f"the record of {record.name} says"
+    if findings.config[argument] is not None:
+        return findings.config[argument], "the stored config says"
+    if argument == "pool2" and source == "pyslowfast" and _is_slow(network):
+        return False, "always where the late stages alone are inflated"
+    return None
 
 
-def tell_mode(findings):
-    """Gives the mode of the non-local blocks and what tells it; `None` if nothing does."""
-    if findings.network["mode"]:
-        return findings.network["mode"], "the tensors tell"
-    if findings.record is not None and findings.record.builder:
-        mode = findings.record.arguments.get("mode", "embedded_gaussian")
-        return mode, f"the published {findings.record.name}"
-    if len(findings.layout.modes) == 1:
-        return findings.layout.modes[0], f"always in {findings.layout.name}"
-    return findings.said["mode"] and (findings.said["mode"], _WORDS)
+def _is_slow(network):
+    return network["inflated"] and min(stage for stage, _ in network["inflated"]) > 3
 
 
-def tell_pool2(findings):
-    """Gives whether frames are pooled after stage 2, and what tells it; `None` if nothing does."""
-    if findings.layout.pool2 is not None:
-        return findings.layout.pool2, "the numbers in the names tell"
-    if findings.record is not None and findings.record.builder:
-        pool2 = findings.record.arguments.get("pool2", True)
-        return pool2, f"the published {findings.record.name}"
-    if findings.layout is rules.GLUONCV:
-        return True, f"always in {findings.layout.name}"
-    return None if findings.said["pool2"] is None else (findings.said["pool2"], _WORDS)
-
-
-def attempt(findings):
-    """Loads a file in every way that fits its names.
+def resolve(findings, **given):
+    """Returns the arguments of `load_checkpoint` that tensors may leave open.
 
     Args:
-        findings: of the file.
+        findings: of the file, with a network.
+        **given: source, clip, mode and pool2, each `None` if it was not given.
 
-    Yields:
-        Name of the function, keyword arguments, and the error that the call ends with, `None` if
-        it loads. Of `inflate_weights` the arguments are those of the builder of its model.
+    Returns:
+        Dictionary of the four.
+
+    Raises:
+        CheckpointError: if one is neither told nor given, or if the two differ.
     """
-    sources = [s for s in rules.SOURCES if findings.layout and s in findings.layout.sources]
-    if findings.record is not None:
-        sources.sort(key=lambda source: source != findings.record.source)
-    arguments = {"clip": findings.clip or "8x8"}
-    if findings.network is not None and findings.network["classes"] is None:
-        arguments["except_for"] = "predictions"
-    for source in sources or rules.SOURCES[:1]:
-        options = {"source": source, **arguments}
-        fault = _fault_of(load_checkpoint, findings.path, **options)
-        if fault is not None and _is_image_network(findings):
-            yield "knl.inflate_weights", *_try_inflation(findings)
-            return
-        yield "knl.load_checkpoint", options, fault
+    source = _resolve(findings, "source", given["source"], tell(findings, "source"))
+    if not findings.network["non_local"]:
+        if given["mode"] is not None:
+            raise CheckpointError(
+                f"`mode` is for files with non-local blocks, and this has none. Received: "
+                f"mode={given['mode']!r}. Leave it out."
+            )
+        mode = architecture.DEFAULTS["mode"]
+    else:
+        told = tell(findings, "mode")
+        if told is None and given["mode"] not in (None, *_MODES):
+            raise CheckpointError(
+                f"`mode` must be {' or '.join(map(repr, _MODES))}: the tensors of the non-local "
+                f"blocks are of no other. Received: mode={given['mode']!r}."
+            )
+        mode = _resolve(findings, "mode", given["mode"], told)
+    if mode not in findings.layout.modes and findings.network["non_local"]:
+        raise CheckpointError(
+            f"`mode` must be {' or '.join(map(repr, findings.layout.modes))} in files of "
+            f"{findings.layout.name}. Received: {mode!r}."
+        )
+    pool2 = _resolve(findings, "pool2", given["pool2"], tell(findings, "pool2", source))
+    clip = _resolve(findings, "clip", given["clip"], tell(findings, "clip"))
+    return {"source": source, "clip": clip, "mode": mode, "pool2": pool2}
 
 
-def _is_image_network(findings):
-    return _fault_of(image_networks.read_image_network, findings.path) is None
+_WAYS_OUT = {
+    "clip": "Pass clip='8x8', or what else the network was trained on, as frames x stride.",
+    "mode": "Pass mode='embedded_gaussian' or mode='dot_product', which have the same tensors.",
+    "pool2": "Pass pool2=True or pool2=False, for a network with or without the max-pooling over "
+    "frames after stage 2.",
+}
+_CHANGES = {
+    "clip": " For other clips build a network with that `clip` and call transfer_weights(network, "
+    "model) with the one that is loaded here."
+}
 
 
-def _try_inflation(findings):
-    """Gives arguments of a builder whose network takes an image network, and the error."""
-    options = {"source": image_networks.read_image_network(findings.path).source}
-    for key, usual in (("depth", (3, 4, 6, 3)), ("width", 64)):
-        if findings.network[key] != usual:
-            options[key] = findings.network[key]
-
-    def inflate():
-        network = {**findings.network, "pool2": True, "mode": None, "classes": 2}
-        shape = {"clip": "8x8", "input_shape": (8, 224, 224, 3), "classifier_activation": None}
-        model = build_network({**network, **options}, **shape)
-        inflate_weights(model, findings.path)
-
-    return options, _fault_of(inflate)
-
-
-def _fault_of(function, *arguments, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of NaN, which is told already.
-        try:
-            function(*arguments, **options)
-        except Exception as fault:  # A file that lies may end Keras in any way.
-            return str(fault) if isinstance(fault, ValueError) else repr(fault)
-    return None
+def _resolve(findings, argument, given, told):
+    path = findings.path
+    if told is None and given is None:
+        way_out = _WAYS_OUT.get(argument)
+        if argument == "source":
+            named = " and ".join(findings.sources)
+            way_out = f"Pass source={' or source='.join(map(repr, findings.sources))}: {named} "
+            way_out += "name their tensors alike, and compute other numbers with them."
+        elif argument == "clip" and (match := re.search(_NAMED_CLIP, pathlib.Path(path).name)):
+            way_out += f" The file's name mentions {match[1]}."
+        if record := zoo.find_file(path):
+            way_out += f" The file has the name of {record.name}, but not its content."
+        raise CheckpointError(f"`{argument}` is not stored in {path!r}. {way_out}")
+    if told is not None and given not in (None, told[0]):
+        raise CheckpointError(
+            f"`{argument}` must be {told[0]!r} for {path!r}: {told[1]} so. Received: "
+            f"{argument}={given!r}. Leave it out.{_CHANGES.get(argument, '')}"
+        )
+    return told[0] if given is None else given

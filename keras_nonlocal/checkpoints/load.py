@@ -3,63 +3,63 @@
 import warnings
 
 from keras_nonlocal import preprocessing
-from keras_nonlocal.archives import readers
-from keras_nonlocal.archives.errors import CheckpointError
-from keras_nonlocal.checkpoints import assignment, facts, fetching, hints, zoo
+from keras_nonlocal.checkpoints import assignment, fetching, inspection, zoo
 from keras_nonlocal.models import architecture, assembly
 
 
 def load_checkpoint(
     path,
-    source,
-    clip="8x8",
-    crop=224,
-    classifier_activation="softmax",
-    classes=None,
+    source=None,
+    clip=None,
     mode=None,
+    crop=224,
+    classes=None,
+    classifier_activation="softmax",
     pool2=None,
     except_for=(),
 ):
-    """Builds the network that a published file holds the weights of, and loads them.
+    """Builds the network whose weights a published file holds, and loads them.
 
-    The network gives the numbers of the implementation that the file came from. Depth, width,
+    The network returns the numbers of the implementation that the file came from. Depth, width,
     inflated blocks, non-local blocks, affine norms and classes are read from the tensors. What
     tensors cannot tell follows from `source` and `clip`: paddings, the order of pooling and
-    phi and g, the scale of the softmax, steps over frames, groups of frames. Two facts lie in
-    neither and can be given: `mode` and `pool2`.
+    phi and g, the scale of the softmax, steps over frames, groups of frames.
+
+    `source`, `clip`, `mode` and `pool2` are found where the names of the tensors tell them, where
+    the file is a published one of `keras_nonlocal.list_weights()` under its own name, and in the
+    config that MMAction2 and PySlowFast store. Otherwise they must be given. The name of any other
+    file tells nothing.
 
     Args:
         path: path of the file: a Caffe2 pickle (.pkl), a PyTorch file (.pth, .pyth) or
-            safetensors, recognised by content. Nothing in it is ever run.
+            safetensors, recognized by content. Nothing in it is ever run.
         source: whose file it is: "video-nonlocal-net", "pyslowfast", "pytorchvideo",
             "mmaction2" or "gluoncv".
-        clip: frames x stride of the clips that the network was trained on.
+        clip: frames x stride of the clips that the network was trained on, such as "8x8".
+        mode: "embedded_gaussian" or "dot_product", which have the same tensors.
         crop: height and width of the clips in pixels; `None` leaves them open.
+        classes: number of classes of a task of your own. Other than the file's, the
+            classifier starts anew, with a warning. `None`: the file's.
         classifier_activation: of the head; `None` for logits.
-        classes: number of classes of a task of one's own. Other than the file's, the
-            classifier starts anew, and a warning says so. `None`: the file's.
-        mode: "embedded_gaussian" or "dot_product", which have the same tensors. `None`: as the
-            config says that MMAction2 stores in its files, else as the file's name says
-            ("dot-product"), else "embedded_gaussian".
-        pool2: whether frames are pooled after stage 2. `None`: as the tensors' names say
-            (PyTorchVideo), or the stored config, or the file's name ("nopool"); else yes but
-            for networks whose late stages alone are inflated.
+        pool2: whether frames are pooled after stage 2.
         except_for: names of tensors or layers of ours to leave out, with `*` for any letters;
             variables without a tensor keep their initial values. `"predictions"` for a file
             without a classifier.
 
     Returns:
-        A functional `keras.Model` from normalised clips to `(batch, classes)`. It remembers
-        `source`, `clip` and `class_names`, see `preprocess_input` and `decode_predictions`.
+        A functional `keras.Model` from normalised clips to `(batch, classes)`. It has the
+        attributes `source`, `clip` and `class_names`, see `preprocess_input` and
+        `decode_predictions`.
 
     Raises:
         CheckpointError: a `ValueError`, if the file is broken, would run code, is of another
-            source, or does not fit; it lists all names and shapes that do not.
+            source, holds NaN, or does not fit; it lists all names and shapes that do not. Also if
+            an argument is neither told nor given, or contradicts what is told.
 
     Example:
 
     >>> model = keras_nonlocal.load_checkpoint(
-    ...     "i3d_nonlocal_8x8_IN_pretrain_400k.pkl", source="video-nonlocal-net"
+    ...     "i3d_nonlocal_8x8_IN_pretrain_400k.pkl"
     ... )  # doctest: +SKIP
 
     Reference:
@@ -70,15 +70,19 @@ def load_checkpoint(
           [GluonCV](https://github.com/dmlc/gluon-cv).
     """
     except_for = (except_for,) if isinstance(except_for, str) else tuple(except_for)
-    archive = readers.read_arrays(path)
-    layout = assignment.find_layout(archive.arrays, path, source)
-    tensors, strangers = assignment.address_tensors(archive.arrays, layout)
-    network = facts.read_facts(tensors)
-    said = hints.read_hints(path, archive.meta)
-    network["mode"] = _settle_mode(network, mode, said["mode"], layout)
-    network["pool2"] = _settle_pool2(network, pool2, said["pool2"], layout)
-    tensors = assignment.complete(tensors, layout)
-    tensors, strangers, out = assignment.leave_out(tensors, strangers, layout, except_for)
+    if crop is not None:
+        crop = architecture.positive_integer("crop", crop)
+    if classes is not None:
+        classes = architecture.positive_integer("classes", classes)
+    findings = inspection.inspect_file(path)
+    layout = assignment.find_layout(findings.archive.arrays, path, source)
+    if findings.fault is not None:
+        raise findings.fault
+    told = inspection.resolve(findings, source=source, clip=clip, mode=mode, pool2=pool2)
+    source, clip = told.pop("source"), told.pop("clip")
+    network = {**findings.network, **told}
+    tensors = assignment.complete(findings.tensors, layout)
+    tensors, strangers, out = assignment.leave_out(tensors, findings.strangers, layout, except_for)
     except_for = (*except_for, *out)
     held = network["classes"]
     network["classes"] = classes if classes is not None else held if held is not None else 400
@@ -123,42 +127,3 @@ def build_network(network, **arguments):
     kind = "I3D" if network["inflated"] else "C2D"
     kind = f"NL{kind}" if network["non_local"] else kind
     return assembly.build_graph(kind, **network, **arguments, blank=True)
-
-
-def _settle_mode(network, given, hinted, layout):
-    if not network["non_local"]:
-        if given is not None:
-            raise CheckpointError(
-                f"`mode` is for files with non-local blocks, and this has none. Received: "
-                f"mode={given!r}. Leave it out."
-            )
-        return "embedded_gaussian"
-    found = network["mode"]
-    possible = (found,) if found else ("embedded_gaussian", "dot_product")
-    if given is not None and given not in possible:
-        raise CheckpointError(
-            f"`mode` must be {' or '.join(map(repr, possible))}: the tensors of the non-local "
-            f"blocks are of no other. Received: mode={given!r}."
-        )
-    mode = given or found or hinted or "embedded_gaussian"
-    if mode not in layout.modes:
-        raise CheckpointError(
-            f"`mode` must be {' or '.join(map(repr, layout.modes))} in files of {layout.name}. "
-            f"Received: {mode!r}."
-        )
-    return mode
-
-
-def _settle_pool2(network, given, hinted, layout):
-    if layout.pool2 is not None:
-        if given not in (None, layout.pool2):
-            raise CheckpointError(
-                f"`pool2` must be {layout.pool2}: the numbers in the tensors' names say so. "
-                f"Received: pool2={given}."
-            )
-        return layout.pool2
-    if given is not None:
-        return given
-    if hinted is not None:
-        return hinted
-    return not network["inflated"] or any(stage == 2 for stage, _ in network["inflated"])

@@ -4,11 +4,13 @@ import os
 import pathlib
 import pickle
 
+import keras
 import numpy as np
 
 from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import facts, hints, kernels, rules
 from keras_nonlocal.checkpoints.load import build_network
+from keras_nonlocal.keras_models import refuse_tf_keras
 from keras_nonlocal.models import architecture
 
 # What a layer does that its tensors do not tell.
@@ -43,11 +45,11 @@ def save_checkpoint(model, path, source=None, clip=None):
     >>> keras_nonlocal.load_checkpoint("nl.pkl", source="pyslowfast").name
     'nli3d'
     """
+    refuse_tf_keras("model", model)
     path = pathlib.Path(path)
     source = source or getattr(model, "network_source", None)
     layout = _choose_layout(model, path, source)
-    tensors = {variable.path: np.asarray(variable) for variable in model.weights}
-    tensors = {address: array for address, array in tensors.items() if "seed" not in address}
+    tensors = {v.path: keras.ops.convert_to_numpy(v).astype("float32") for v in model.weights}
     network, clip = _check_network(model, tensors, layout, source, clip)
     tensors = _adapt(tensors, layout, network)
     flat = layout.flat_c2d and not network["inflated"]
@@ -56,7 +58,7 @@ def save_checkpoint(model, path, source=None, clip=None):
         for address, array in tensors.items()
         for name in layout.names_of(address)
     }
-    _write(arrays, path, layout, network, clip)
+    _write(arrays, path, layout, network, source, clip)
 
 
 def _choose_layout(model, path, source):
@@ -164,15 +166,15 @@ def _adapt(tensors, layout, network):
     return tensors
 
 
-def _write(arrays, path, layout, network, clip):
+def _write(arrays, path, layout, network, source, clip):
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
             if layout is rules.CAFFE2:
-                config = hints.write_yaml_config(network, *architecture.parse_clip(clip))
+                config = hints.write_yaml_config(network, source, *architecture.parse_clip(clip))
                 _write_pickle({"blobs": arrays, "cfg": config}, file)
             else:
-                _write_torch(arrays, file, layout, network, clip)
+                _write_torch(arrays, file, layout, network, source, clip)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -184,18 +186,14 @@ def _write_pickle(content, file):
     file.write(data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n", 1))
 
 
-def _write_torch(arrays, file, layout, network, clip):
+def _write_torch(arrays, file, layout, network, source, clip):
     try:
         import torch
     except ImportError as error:
         raise ImportError(
             "Writing a PyTorch file needs torch: pip install 'keras_nonlocal[torch]'."
         ) from error
-    # JAX lends its values read-only, which torch warns of.
-    state = {
-        name: torch.from_numpy(array if array.flags.writeable else array.copy())
-        for name, array in arrays.items()
-    }
+    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     frames, stride = architecture.parse_clip(clip)
     if layout is rules.GLUONCV:
         content = state
@@ -205,7 +203,8 @@ def _write_torch(arrays, file, layout, network, clip):
             "meta": {"cfg": hints.write_python_config(network, frames, stride)},
         }
     else:
-        content = {"model_state": state, "cfg": hints.write_yaml_config(network, frames, stride)}
+        config = hints.write_yaml_config(network, source, frames, stride)
+        content = {"model_state": state, "cfg": config}
     torch.save(content, file)
 
 

@@ -1,5 +1,7 @@
 """Weights from one of our networks to another: other clips, blocks, norms or classes."""
 
+import itertools
+import re
 import types
 import warnings
 
@@ -8,10 +10,15 @@ import numpy as np
 
 from keras_nonlocal import preprocessing
 from keras_nonlocal.archives.errors import CheckpointError
-from keras_nonlocal.checkpoints import assignment, inflation, kernels
+from keras_nonlocal.checkpoints import assignment, facts, inflation, kernels
 from keras_nonlocal.checkpoints.layout import Layout
+from keras_nonlocal.models import architecture
+from keras_nonlocal.models.sources import SOURCES
 
 _OURS = Layout(name="keras_nonlocal", sources=(), rows=(), words=types.MappingProxyType({}))
+_CLIPS = ("8x8", "32x2", "32x4")  # One of each kind, where a model does not say which it has.
+_SHOWN = 6
+_BLOCK = r"res\d_\d+_nonlocal"
 _CLASSIFIER = ("predictions/kernel", "predictions/bias")
 
 
@@ -30,8 +37,13 @@ def transfer_weights(model, from_model):
     - the classifier: with other classes, or none in `from_model`, it keeps its values, and a
       warning says so.
 
+    Nothing else may differ that changes what the weights compute: the pairwise function, scale and
+    pooling of non-local blocks, pool1's padding, pool2, steps over frames that the clip does not
+    explain, the window of the head. Networks of one `source` agree in these.
+
     This is how the authors train on long clips: from the weights of short ones, with norms
-    frozen. `model` then remembers the pixel range that `from_model` remembers.
+    frozen. `model` then takes the pixel range of `from_model`: its `source` becomes that of the
+    weights, while `network_source` stays whose layers it has.
 
     Args:
         model: network of `C2D`, `I3D`, `NLC2D` or `NLI3D` that receives.
@@ -41,8 +53,8 @@ def transfer_weights(model, from_model):
         Names of the layers of `model` that keep their values.
 
     Raises:
-        CheckpointError: a `ValueError`, if more differs; it lists all names and shapes that do,
-            and `model` is unchanged.
+        CheckpointError: a `ValueError`, if more differs; it lists all settings, or names and
+            shapes, that do, and `model` is unchanged.
 
     Example:
 
@@ -58,8 +70,7 @@ def transfer_weights(model, from_model):
     """
     inflation.check_network("model", model)
     inflation.check_network("from_model", from_model)
-    _check_strides(model, from_model)
-    _check_modes(model, from_model)
+    _check_settings(model, from_model)
     shapes = {variable.path: tuple(variable.shape) for variable in model.weights}
     tensors = {v.path: keras.ops.convert_to_numpy(v) for v in from_model.weights}
     kept = _kept_blocks(model, tensors)
@@ -89,14 +100,91 @@ def transfer_weights(model, from_model):
     return kept
 
 
-def _check_strides(model, from_model):
-    ours, theirs = map(inflation.stride_kernel, (model, from_model))
-    if ours != theirs:
-        raise CheckpointError(
-            "Stages must halve height and width in the same convolution. Received: "
-            f"res3_0_{theirs}_conv in {from_model.name}, res3_0_{ours}_conv in {model.name}. Build "
-            "both with one `source`."
-        )
+def _check_settings(model, from_model):
+    """Raises where the same weights would mean something else."""
+    ours, theirs = _block_settings(model), _block_settings(from_model)
+    differences = [
+        f"{name} has {key}={ours[name, key]!r} in {model.name}, {theirs[name, key]!r} in "
+        f"{from_model.name}"
+        for name, key in ours
+        if (name, key) in theirs and ours[name, key] != theirs[name, key]
+    ]
+    if not differences:
+        # Where one source's rules make both, each for its clip and its inflated blocks, what else
+        # differs follows from these.
+        ours, theirs = _predict_settings(model), _predict_settings(from_model)
+        found, given = _settings(model), _settings(from_model)
+        if any(found in ours[source] and given in theirs[source] for source in SOURCES):
+            return
+        differences = [
+            f"{name} has {what}={found[name, what]} in {model.name}, {given.get((name, what))} in "
+            f"{from_model.name}"
+            for name, what in found
+            if found[name, what] != given.get((name, what))
+        ]
+    raise CheckpointError(
+        f"The weights of {from_model.name} mean something else in {model.name}: "
+        f"{'; '.join(differences[:_SHOWN])}. Nothing was transferred. Build both with the same "
+        "`source`, `mode` and `pool2`."
+    )
+
+
+def _block_settings(model):
+    """What the non-local blocks do that their tensors do not tell, and whether pool2 is there."""
+    settings = {
+        (layer.name, key): getattr(layer, key)
+        for layer in model.layers
+        if re.fullmatch(_BLOCK, layer.name)
+        for key in ("mode", "scale", "pool_size", "pool_position", "axes")
+    }
+    names = {layer.name for layer in model.layers}
+    return {**settings, ("the network", "pool2"): "pool2" in names}
+
+
+def _settings(model):
+    """What the other layers do that their tensors do not tell."""
+    layers = {layer.name: layer for layer in model.layers}
+    conv, pool = layers["conv1_conv"], layers["pool1"]
+    settings = {
+        ("conv1_conv", "strides over frames"): conv.strides[0],
+        ("pool1", "strides over frames"): pool.strides[0],
+        ("pool1", "frames"): pool.pool_size[0],
+        ("pool1", "padding"): pool.padding[1],
+        ("a stage", "strides in convolution"): inflation.stride_kernel(model),
+    }
+    if "average" in layers:
+        settings["average", "window"] = layers["average"].window
+    for layer in model.layers:
+        if re.fullmatch(_BLOCK, layer.name):
+            settings[layer.name, "frames_per_group"] = layer.frames_per_group
+    return settings
+
+
+def _predict_settings(model):
+    """Returns `_settings` by source, as each source would build the model for the clips it may."""
+    shapes = {v.path: np.broadcast_to(np.float32(0), v.shape) for v in model.weights}
+    network = facts.read_facts(shapes)
+    del network["classes"]
+    pool2 = any(layer.name == "pool2" for layer in model.layers)
+    clip = getattr(model, "clip", None)
+    clips = [clip.partition("@")[0]] if clip else _CLIPS
+    predicted = {source: [] for source in SOURCES}
+    for source, clip in itertools.product(SOURCES, clips):
+        rules = architecture.architecture(**network, clip=clip, source=source, pool2=pool2)
+        settings = {
+            ("conv1_conv", "strides over frames"): rules.stem_strides[0],
+            ("pool1", "strides over frames"): rules.stem_strides[1],
+            ("pool1", "frames"): rules.pool1_frames,
+            ("pool1", "padding"): rules.pool1_padding,
+            ("a stage", "strides in convolution"): rules.stride_kernel,
+        }
+        if any(layer.name == "average" for layer in model.layers):
+            settings["average", "window"] = rules.head_window
+        groups = dict(rules.frames_per_group)
+        for stage, block in network["non_local"]:
+            settings[f"res{stage}_{block}_nonlocal", "frames_per_group"] = groups.get(stage)
+        predicted[source].append(settings)
+    return predicted
 
 
 def _kept_blocks(model, tensors):
@@ -141,27 +229,15 @@ def _fold_norm(tensors, block):
     tensors[kernel] = (tensors[kernel] * scale).astype("float32")
 
 
-def _check_modes(model, from_model):
-    """Raises where blocks would compare positions otherwise, with tensors of the same names."""
-    theirs = {layer.name: getattr(layer, "mode", None) for layer in from_model.layers}
-    alike = {"embedded_gaussian", "dot_product"}
-    for layer in model.layers:
-        mode = getattr(layer, "mode", None)
-        if alike == {mode, theirs.get(layer.name)}:
-            raise CheckpointError(
-                f"{layer.name} has mode={mode!r} in {model.name}, but {theirs[layer.name]!r} in "
-                f"{from_model.name}, where the same weights mean something else. Build both with "
-                "the same `mode`."
-            )
-
-
 def _remember(model, from_model, takes_classes):
     if getattr(from_model, "source", None) is None:
         return
     giver = from_model if takes_classes else model
+    source, own = from_model.source, getattr(model, "source", None)
+    ranges = preprocessing.NORMALIZATIONS
+    # Sources with one pixel range are the same here.
+    if own is not None and ranges[own] == ranges[source]:
+        source = own
     preprocessing.remember(
-        model,
-        from_model.source,
-        getattr(model, "clip", None),
-        getattr(giver, "class_names", None),
+        model, source, getattr(model, "clip", None), getattr(giver, "class_names", None)
     )

@@ -1,6 +1,7 @@
 """The checkpoints that builders load by name."""
 
 import difflib
+import hashlib
 import pathlib
 import re
 import types
@@ -148,6 +149,23 @@ def find_file(path):
     """Gives the record whose file bears this name, or `None`."""
     name = pathlib.Path(path).name
     return next((record for record in CHECKPOINTS.values() if record.file == name), None)
+
+
+def digest(path, algorithm):
+    """Returns the hash of a file in hexadecimal digits."""
+    found = hashlib.new(algorithm)
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            found.update(block)
+    return found.hexdigest()
+
+
+def has_checksum(path, checkpoint):
+    """Whether a file has the checksum that its publisher states, if there is one."""
+    if checkpoint.checksum is None:
+        return True
+    algorithm, beginning = checkpoint.checksum
+    return digest(path, algorithm).startswith(beginning)
 
 
 def locate(checkpoint):

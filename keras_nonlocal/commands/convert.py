@@ -4,12 +4,23 @@ import argparse
 import os
 
 import keras_nonlocal
-from keras_nonlocal.checkpoints import description, inspection, rules
+from keras_nonlocal.checkpoints import description, inspection, rules, zoo
 from keras_nonlocal.commands import arguments, printing
 from keras_nonlocal.exporting import destination
 from keras_nonlocal.models import calls, summary
 
 _SUFFIXES = (".keras", ".weights.h5", ".pkl", ".pth", ".pyth")
+_WORDS = {
+    "pool2=True": "--pool2",
+    "pool2=False": "--no-pool2",
+    "mode=": "--mode ",
+    "clip=": "--clip ",
+    "source=": "--source ",
+    "`mode`": "--mode",
+    "`pool2`": "--pool2",
+    "`clip`": "--clip",
+    "`source`": "--source",
+}
 _MODES = ("embedded_gaussian", "dot_product", "gaussian", "concatenation")
 
 
@@ -31,8 +42,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--clip",
         metavar="FRAMESxSTRIDE",
-        help="of the clips it was trained on; if left out: what the name of the file or the "
-        "config in it says, else 8x8",
+        help="of the clips it was trained on (default: what the config in the file or the record "
+        "of a published file says)",
     )
     parser.add_argument(
         "--crop",
@@ -69,23 +80,19 @@ def run(chosen):
         raise ValueError(f"--to must end in one of {', '.join(_SUFFIXES)}. Received: {chosen.to}.")
     if os.path.isdir(chosen.to) or (os.path.exists(chosen.to) and not chosen.overwrite):
         raise FileExistsError(f"{chosen.to} exists already. Add --overwrite, or write elsewhere.")
-    findings = inspection.inspect_file(chosen.file)
     given = _given_options(chosen)
-    options = {
-        "source": chosen.source or inspection.choose_source(findings),
-        "clip": findings.clip or "8x8",
-        **given,
-    }
-    with printing.warnings_told():
-        model = keras_nonlocal.load_checkpoint(chosen.file, **options)
+    with printing.warnings_told(), printing.told_in_words_of_the_command(_WORDS):
+        model = keras_nonlocal.load_checkpoint(chosen.file, **given)
+    findings = inspection.inspect_file(chosen.file)
+    options = {"source": model.source, "clip": model.clip, **given}
     to_source = chosen.to_source or model.source
     with destination.written_beside(chosen.to) as written:
         _write(model, written, to_source)
     print(f"Read {chosen.file}")
     network = calls.facts_of(model)
     printing.print_pairs(description.describe_loaded(findings, network, given))
-    if findings.record:
-        printing.print_pairs(description.describe_record(chosen.file, findings.record))
+    if record := zoo.find_file(chosen.file):
+        printing.print_pairs(description.describe_record(chosen.file, record))
     printing.print_pairs([("parameters", f"{summary.count_parameters(model):,}")])
     print(f"\nWrote {chosen.to}, {description.megabytes(chosen.to)}")
     print(f"\nThe same in Python:\n\n{_write_conversion(chosen, options, to_source)}")

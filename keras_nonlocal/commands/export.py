@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_nonlocal import data
 from keras_nonlocal.commands import arguments, printing
-from keras_nonlocal.commands.tested_network import check_takes_floats
+from keras_nonlocal.commands.tested_network import CONVERT_WORDS, check_takes_floats
 from keras_nonlocal.exporting.calibration import LEAST_CALIBRATION_CLIPS
 from keras_nonlocal.exporting.exporting import FORMATS, export
 from keras_nonlocal.exporting.facts import facts_of
@@ -27,6 +27,7 @@ _FORMAT_OF_ENDING = {
     ".xml": "saved_model",
 }
 _WORDS = {
+    **CONVERT_WORDS,
     # Whole phrases before the words in them.
     "prepared as for model.predict, a milder `quantize`, or a `tolerance` that your use can bear": (
         "or a milder --quantize"

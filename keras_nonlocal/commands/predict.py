@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_nonlocal import data
 from keras_nonlocal.commands import arguments, printing
-from keras_nonlocal.commands.tested_network import check_takes_floats, convention_of
+from keras_nonlocal.commands.tested_network import CONVERT_WORDS, check_takes_floats, convention_of
 from keras_nonlocal.exporting.agreement import answers_of
 from keras_nonlocal.exporting.artefacts import load_artefact
 from keras_nonlocal.exporting.facts import facts_of, frames_of
@@ -18,6 +18,7 @@ from keras_nonlocal.lists.classes import read_classes
 
 _EXPORTED = (".tflite", ".onnx", ".xml")
 _WORDS = {
+    **CONVERT_WORDS,
     "`path`": "MODEL",
     "`model`": "MODEL",
     "`source`": "--source-of-weights",

@@ -9,7 +9,8 @@ import os
 import keras
 
 import keras_nonlocal
-from keras_nonlocal.checkpoints import inspection, zoo
+from keras_nonlocal.checkpoints import zoo
+from keras_nonlocal.commands import printing
 from keras_nonlocal.evaluation import resize_input
 from keras_nonlocal.exporting.loading import read_keras_file
 from keras_nonlocal.lists.classes import read_classes
@@ -20,6 +21,21 @@ _CONVENTIONS = {
     "pyslowfast": "pyslowfast",
     "pytorchvideo": "pyslowfast",
     "mmaction2": "mmaction2",
+}
+_CONVERT = "Write a .keras file of it, by keras-nonlocal convert with"
+# Of commands that have no option for what else a file may not tell.
+CONVERT_WORDS = {
+    "Pass mode='embedded_gaussian' or mode=": f"{_CONVERT} --mode 'embedded_gaussian' or --mode ",
+    "Pass pool2=True or pool2=False": f"{_CONVERT} --pool2 or --no-pool2",
+    "`mode`": "The mode",
+    "`pool2`": "The pooling of frames after stage 2",
+}
+_WORDS = {
+    **CONVERT_WORDS,
+    "`source`": "--source-of-weights",
+    "source=": "--source-of-weights ",
+    "`clip`": "--clip",
+    "clip=": "--clip ",
 }
 
 
@@ -177,18 +193,10 @@ def _load_keras_file(path, source, clip, crop):
 
 
 def _load_published_file(path, source, clip, crop):
-    findings = inspection.inspect_file(path)
-    options = {
-        "source": source or inspection.choose_source(findings),
-        "clip": (clip or findings.clip or "").partition("@")[0],
-        "crop": crop,
-    }
-    if not options["clip"]:
-        raise ValueError(
-            "--clip must be given: neither the file nor its name tells what clips the network was "
-            "trained with, such as 8x8."
+    with printing.told_in_words_of_the_command(_WORDS):
+        model = keras_nonlocal.load_checkpoint(
+            path, source, clip and clip.partition("@")[0], crop=crop
         )
-    model = keras_nonlocal.load_checkpoint(path, **options)
+    options = {"source": model.source, "clip": model.clip, "crop": crop}
     lines = f"model = {calls.write_call('knl.load_checkpoint', path, **options)}"
-    clip = clip or options["clip"]
-    return TestedNetwork(model, options["source"], clip, crop, model.class_names, lines)
+    return TestedNetwork(model, model.source, clip or model.clip, crop, model.class_names, lines)

@@ -2,9 +2,15 @@
 
 import os
 
-from keras_nonlocal.checkpoints import description, inspection, zoo
+from keras_nonlocal.checkpoints import attempts, description, inspection, zoo
 from keras_nonlocal.commands import printing
 from keras_nonlocal.models import calls
+
+_CHOICES = {
+    "clip": 'such as "8x8"',
+    "mode": '"embedded_gaussian" or "dot_product"',
+    "pool2": "True or False",
+}
 
 
 def add_arguments(parser):
@@ -27,12 +33,12 @@ def _verify_file(path):
             printing.print_pairs(description.describe_record(path, record))
         findings = inspection.inspect_file(path)
         printing.print_pairs(description.describe_file(findings))
-        attempts = list(inspection.attempt(findings))
+        found = list(attempts.attempt(findings))
     # A file that lies may end NumPy and Keras in any way; the other files are still to come.
     except Exception as fault:
         printing.complain("error", fault)
         return False
-    loading = [(function, options) for function, options, fault in attempts if fault is None]
+    loading = [(function, options) for function, options, fault in found if fault is None]
     for function, options in loading:
         if function == "knl.inflate_weights":
             call = calls.write_call(function, path).replace("(", "(model, ", 1)
@@ -40,10 +46,14 @@ def _verify_file(path):
         else:
             lines = [("loads", f"model = {calls.write_call(function, path, **options)}")]
         printing.print_pairs(lines)
+    open_ones = {key for _, options in loading for key, value in options.items() if value is ...}
+    if open_ones:
+        note = "; ".join(f"{key} {_CHOICES[key]}" for key in _CHOICES if key in open_ones)
+        printing.print_pairs([("note", f"put in what the file does not tell: {note}")])
     if len(loading) > 1:
         known = f": {record.source}, if it is {record.name}" if record else ""
         note = f"these give different numbers; take whose file it is{known}"
         printing.print_pairs([("note", note)])
     if not loading:
-        printing.complain("error", attempts[0][-1])
+        printing.complain("error", found[0][-1])
     return bool(loading)

@@ -8,7 +8,7 @@ import zlib
 import keras
 
 from keras_nonlocal import models
-from keras_nonlocal.checkpoints import inspection, zoo
+from keras_nonlocal.checkpoints import zoo
 from keras_nonlocal.checkpoints.load import load_checkpoint
 from keras_nonlocal.exporting.graph import check_graph
 from keras_nonlocal.preprocessing import remember
@@ -55,17 +55,10 @@ def load_model(name, source=None, clip=None, input_shape=None):
             f"`model` must be a network that was not exported yet. Received: {name!r}. Give the "
             ".keras file, the published file or the name that it was made of."
         )
-    findings = inspection.inspect_file(name)
-    clip = clip or findings.clip
-    if clip is None:
-        raise ValueError(
-            "`clip` must be given: neither the file nor its name tells what clips the network was "
-            f"trained with, such as '8x8'. Received: {name!r} and clip=None."
-        )
     return load_checkpoint(
         name,
-        source=source or inspection.choose_source(findings),
-        clip=clip.partition("@")[0],
+        source=source,
+        clip=clip and clip.partition("@")[0],
         crop=input_shape[1] if input_shape is not None else 224,
     )
 

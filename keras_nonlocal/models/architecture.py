@@ -1,11 +1,29 @@
 """The facts that fix one video network."""
 
 import dataclasses
+import operator
 import re
+
+import numpy as np
 
 from keras_nonlocal.models.sources import SOURCES
 
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+# What the builders take where neither an argument nor weights say otherwise.
+DEFAULTS = {
+    "depth": 50,
+    "clip": "8x8",
+    "classes": 400,
+    "source": "video-nonlocal-net",
+    "width": 64,
+    "non_local": 5,
+    "mode": "embedded_gaussian",
+    "inflation": "3x1x1",
+    "inflated": None,
+    "pool2": True,
+    "frozen_norm": False,
+    "dropout": 0.5,
+}
 # Every other block of a stage spans three frames, beginning with the first; in the last stage
 # with the second. Stage 2 is spanned whole.
 _INFLATED_BLOCKS = {
@@ -83,16 +101,15 @@ def architecture(
     Returns:
         An `Architecture`.
     """
-    if source not in SOURCES:
-        raise ValueError(
-            f"`source` must be one of {', '.join(map(repr, SOURCES))}. Received: source={source!r}."
-        )
+    _check_source(source)
     if inflation not in (None, "3x1x1", "3x3x3"):
         raise ValueError(
             f"`inflation` must be '3x1x1' or '3x3x3'. Received: inflation={inflation!r}."
         )
     facts = SOURCES[source]
     blocks = parse_depth(depth)
+    width = positive_integer("width", width)
+    pool2, frozen_norm = boolean("pool2", pool2), boolean("frozen_norm", frozen_norm)
     places = frozenset() if inflation is None else inflated_places(blocks, inflated)
     early = any(stage == 2 for stage, _ in places)
     strides = temporal_strides(clip, source, plain=places == inflated_places(blocks))
@@ -115,11 +132,11 @@ def architecture(
         stem_strides=strides,
         pool1_frames=facts.pool1_frames if strides[1] == 2 else 1,
         pool1_padding=padding,
-        pool2=bool(pool2),
+        pool2=pool2,
         stride_kernel=facts.stride_kernel,
         inflated=places,
         inflation=inflation,
-        non_local=() if non_local == () else non_local_places(non_local, blocks, source),
+        non_local=_standardize_places(non_local, blocks, source),
         non_local_options=tuple(options.items()),
         frames_per_group=((3, group),) if group else (),
         frozen_norm=frozen_norm,
@@ -128,8 +145,47 @@ def architecture(
     )
 
 
+def standardize(arguments):
+    """Returns the arguments of a builder in the form that equal networks have in common.
+
+    Args:
+        arguments: dictionary with all that `architecture` takes, and more.
+
+    Returns:
+        The dictionary with block counts as `depth`, sorted `(stage, block)` ids as `non_local` and
+        `inflated`, `()` for none, and Python's own integers and bools.
+    """
+    _check_source(arguments["source"])
+    blocks = parse_depth(arguments["depth"])
+    flat = arguments["inflation"] is None
+    inflated = () if flat else sorted(inflated_places(blocks, arguments["inflated"]))
+    parse_clip(arguments["clip"])
+    return {
+        **arguments,
+        "depth": blocks,
+        "width": positive_integer("width", arguments["width"]),
+        "inflated": tuple(inflated),
+        "non_local": _standardize_places(arguments["non_local"], blocks, arguments["source"]),
+        "pool2": boolean("pool2", arguments["pool2"]),
+        "frozen_norm": boolean("frozen_norm", arguments["frozen_norm"]),
+    }
+
+
+def _check_source(source):
+    if source not in tuple(SOURCES):
+        raise ValueError(
+            f"`source` must be one of {', '.join(map(repr, SOURCES))}. Received: source={source!r}."
+        )
+
+
+def _standardize_places(non_local, blocks, source):
+    if isinstance(non_local, tuple) and not non_local:
+        return ()
+    return non_local_places(non_local, blocks, source)
+
+
 def parse_clip(clip):
-    """Gives `(frames, stride)` of a clip such as "8x8"."""
+    """Returns `(frames, stride)` of a clip such as "8x8"."""
     match = re.fullmatch(r"(\d+)x(\d+)", clip) if isinstance(clip, str) else None
     if not match or int(match[1]) < 4 or int(match[2]) < 1:
         raise ValueError(
@@ -139,13 +195,45 @@ def parse_clip(clip):
     return int(match[1]), int(match[2])
 
 
+def integer(value):
+    """Returns a Python or NumPy integer as an `int`; `None` for anything else, bools too."""
+    if isinstance(value, (bool, np.bool_)):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def integers(values):
+    """Returns a tuple, list or array of integers as a tuple of `int`; `None` for anything else."""
+    if isinstance(values, (tuple, list, np.ndarray)):
+        found = tuple(map(integer, values))
+        return None if None in found else found
+    return None
+
+
+def positive_integer(name, value):
+    """Returns the value of an argument as an `int`, or raises."""
+    if (integer(value) or 0) < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+    return integer(value)
+
+
+def boolean(name, value):
+    """Returns the value of an argument as a `bool`, or raises."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}.")
+    return bool(value)
+
+
 def parse_depth(depth):
-    """Gives the four block counts of a depth."""
-    if isinstance(depth, int) and depth in DEPTHS:
-        return DEPTHS[depth]
-    if isinstance(depth, (tuple, list)) and len(depth) == 4:
-        if all(isinstance(count, int) and count > 0 for count in depth):
-            return tuple(depth)
+    """Returns the four block counts of a depth."""
+    if integer(depth) in DEPTHS:
+        return DEPTHS[integer(depth)]
+    blocks = integers(depth) or ()
+    if len(blocks) == 4 and min(blocks) > 0:
+        return blocks
     raise ValueError(
         "`depth` must be 50, 101, or four positive block counts, such as (3, 4, 6, 3). "
         f"Received: depth={depth!r}."
@@ -183,9 +271,9 @@ def inflated_places(blocks, inflated=None):
     Returns:
         Frozen set of places.
     """
-    if isinstance(inflated, (tuple, list, set, frozenset)) and inflated:
+    if isinstance(inflated, (tuple, list, set, frozenset, np.ndarray)) and len(inflated):
         return frozenset(_check_place(place, blocks, "inflated") for place in inflated)
-    if inflated not in (None, "all", "late"):
+    if not (inflated is None or (isinstance(inflated, str) and inflated in ("all", "late"))):
         raise ValueError(
             "`inflated` must be None (every other block), 'all', 'late' (stages 4 and 5), or "
             f"(stage, block) places such as [(2, 0), (3, 0)]. Received: inflated={inflated!r}. "
@@ -214,19 +302,20 @@ def non_local_places(non_local, blocks, source="video-nonlocal-net"):
     Returns:
         Sorted tuple of places.
     """
-    if isinstance(non_local, int) and not isinstance(non_local, bool):
-        if non_local == 1:
+    count = integer(non_local)
+    if count is not None:
+        if count == 1:
             return ((4, max(blocks[2] - 2, 0)),)
-        if non_local == 5 and blocks == DEPTHS[101]:
+        if count == 5 and blocks == DEPTHS[101]:
             return ((3, 1), (3, 3), *((4, block) for block in SOURCES[source].places_101))
-        if non_local in (5, 10):
-            counts = (2, 3) if non_local == 5 else (4, 6)
+        if count in (5, 10):
+            counts = (2, 3) if count == 5 else (4, 6)
             return tuple(
                 (stage, block)
                 for stage, count in zip((3, 4), counts, strict=True)
                 for block in _spread(count, blocks[stage - 2])
             )
-    elif isinstance(non_local, (tuple, list)):
+    elif isinstance(non_local, (tuple, list, np.ndarray)):
         places = tuple(sorted({_check_place(place, blocks, "non_local") for place in non_local}))
         if len(places) == len(non_local) > 0:
             return places
@@ -242,10 +331,9 @@ def _spread(count, blocks):
 
 
 def _check_place(place, blocks, argument):
-    if isinstance(place, (tuple, list)) and len(place) == 2:
-        stage, block = place
-        if stage in (2, 3, 4, 5) and isinstance(block, int) and 0 <= block < blocks[stage - 2]:
-            return (stage, block)
+    found = integers(place) or ()
+    if len(found) == 2 and found[0] in (2, 3, 4, 5) and 0 <= found[1] < blocks[found[0] - 2]:
+        return found
     raise ValueError(
         f"A place in `{argument}` must be (stage, block) with a stage from 2 to 5 and a block from "
         f"0 that the stage has. Received: {place!r} for stages of {blocks} blocks."

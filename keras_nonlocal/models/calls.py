@@ -16,14 +16,17 @@ def facts_of(model):
         model: a network of `C2D`, `I3D`, `NLC2D`, `NLI3D`, or of `load_checkpoint`.
 
     Returns:
-        Dictionary of `facts.read_facts`, with mode, pool2, source and clip.
+        Dictionary of `facts.read_facts`, with mode, pool2, source, clip, include_top and pooling.
     """
     network = facts.read_facts({v.path: ops.convert_to_numpy(v) for v in model.weights})
     blocks = [layer for layer in model.layers if layer.name.endswith("_nonlocal")]
+    names = {layer.name for layer in model.layers}
     return {
         **network,
+        "include_top": network["classes"] is not None,
+        "pooling": next((kind for kind in ("avg", "max") if f"{kind}_pool" in names), None),
         "mode": blocks[0].mode if blocks else "embedded_gaussian",
-        "pool2": any(layer.name == "pool2" for layer in model.layers),
+        "pool2": "pool2" in names,
         # Frozen norms hide in the layers; in the tensors all norms look alike.
         "frozen_norm": model.get_layer("conv1_norm").frozen,
         "source": model.network_source,
@@ -59,10 +62,11 @@ def write_builder_call(network, **more):
         if architecture.non_local_places(number, blocks, network["source"]) == non_local:
             network = {**network, "non_local": number}
     parameters = inspect.signature(getattr(builders, kind)).parameters
+    defaults = {key: p.default for key, p in parameters.items()} | architecture.DEFAULTS
     arguments = {
         key: value
         for key, value in {**network, **more}.items()
-        if key in parameters and value != parameters[key].default
+        if key in parameters and value != defaults[key] and (key, value) != ("classes", None)
     }
     return f"knl.{write_call(kind, **arguments)}"
 
@@ -73,7 +77,7 @@ def write_call(function, *arguments, **options):
     Args:
         function: its name.
         *arguments: values of arguments.
-        **options: values of keyword arguments.
+        **options: values of keyword arguments; `...` stands for one that is to be filled in.
 
     Example:
 
@@ -86,5 +90,7 @@ def write_call(function, *arguments, **options):
 
 
 def _write(value):
+    if value is ...:
+        return "..."
     # In double quotes, as the code of this package has them.
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

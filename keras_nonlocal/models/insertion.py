@@ -2,9 +2,12 @@
 
 import keras
 
+from keras_nonlocal.keras_models import refuse_tf_keras
 from keras_nonlocal.layers import NonLocal1D, NonLocal2D, NonLocal3D
 
 _BLOCKS = {3: NonLocal1D, 4: NonLocal2D, 5: NonLocal3D}
+# Layers and operations behind which axes may have another order.
+_REORDERING = ("Permute", "Reshape", "Transpose", "Moveaxis", "Swapaxes")
 
 
 def insert_non_local(model, after, **layer_arguments):
@@ -25,7 +28,7 @@ def insert_non_local(model, after, **layer_arguments):
 
     Raises:
         ValueError: if a name is unknown, a layer is used more than once or gives several
-            tensors, or its output has no places for attention.
+            tensors, or its output has no positions for attention, or has its channels first.
         TypeError: if `model` is a subclassed model, whose graph cannot be seen.
 
     Example:
@@ -35,6 +38,7 @@ def insert_non_local(model, after, **layer_arguments):
     >>> model.get_layer("conv4_block6_out_nonlocal").theta.filters
     512
     """
+    refuse_tf_keras("model", model)
     if isinstance(model, keras.Sequential) and model.built:
         model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
@@ -108,6 +112,64 @@ def _check_layer(model, layer):
             "A layer in `after` must give one tensor of rank 3, 4 or 5, channels last. Received: "
             f"'{layer.name}', which gives {shapes}. Name a layer before the pooling."
         )
+    if witness := _find_channels_first(model, nodes[0]):
+        raise ValueError(
+            "A layer in `after` must have its channels last. Received: "
+            f"'{layer.name}', whose channels are first, as those of '{witness}'. Build the model "
+            "with data_format='channels_last'."
+        )
+
+
+def _find_channels_first(model, node):
+    """Returns the name of a layer that tells that a node's output has its channels first.
+
+    The nearest layers before the node that tell the order of axes decide; where none does, the
+    nearest behind it. `None` if these have their channels last, or nothing tells.
+    """
+    nodes = _nodes(model)
+    made_by = {id(tensor): each for each in nodes for tensor in each.output_tensors}
+
+    def before(each):
+        return [made_by[id(tensor)] for tensor in each.input_tensors if id(tensor) in made_by]
+
+    def behind(each):
+        made = {id(tensor) for tensor in each.output_tensors}
+        return [n for n in nodes if any(id(tensor) in made for tensor in n.input_tensors)]
+
+    for start, neighbors in (([node], before), (behind(node), behind)):
+        waiting, seen, told = list(start), set(), False
+        while waiting:
+            each = waiting.pop()
+            if id(each) in seen:
+                continue
+            seen.add(id(each))
+            order = _order_of_axes(each.operation)
+            if order == "channels_first":
+                return each.operation.name
+            if order is None:
+                waiting += neighbors(each)
+            told = told or order == "channels_last"
+        if told:
+            return None
+    return None
+
+
+def _order_of_axes(layer):
+    """Returns "channels_first" or "channels_last" where a layer tells, "unknown" if it changes it.
+
+    `None` if its output has the order of its input.
+    """
+    if isinstance(layer, keras.Model):
+        orders = {_order_of_axes(each) for each in layer.layers} - {None, "unknown"}
+        return orders.pop() if len(orders) == 1 else "unknown"
+    if type(layer).__name__ in _REORDERING:
+        return "unknown"
+    if isinstance(layer, (keras.layers.BatchNormalization, keras.layers.GroupNormalization)):
+        rank = layer.input_spec.ndim
+        if rank == 2:
+            return None
+        return "channels_last" if layer.axis in (-1, rank - 1) else "channels_first"
+    return getattr(layer, "data_format", None)
 
 
 def _nodes(model):

@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from keras_nonlocal.keras_models import refuse_tf_keras
 from keras_nonlocal.layers import Conv3D
 from keras_nonlocal.layers.non_local import NonLocal
 from keras_nonlocal.models.builders import C2D, I3D, NLC2D, NLI3D
@@ -46,6 +47,7 @@ def count_multiply_adds(model):
     >>> round(count_multiply_adds(model) / 1e6)
     50
     """
+    refuse_tf_keras("model", model)
     if None in model.input_shape[1:]:
         raise ValueError(
             "Multiply-adds need known sizes. Received: a model with input shape "
@@ -98,6 +100,8 @@ def summary_table(models=None):
     if models is None:
         rows = [_row(label, builder(**arguments)) for label, builder, arguments in _TABLE]
     else:
+        for model in models:
+            refuse_tf_keras("models", model)
         rows = [_row(model.name, model) for model in models]
     label = max(len(row[0]) for row in [("model",), *rows])
     size = max(len(row[1]) for row in rows)

@@ -13,6 +13,7 @@ import gzip
 import json
 import pathlib
 import pickle
+import re
 import sys
 import zlib
 
@@ -93,7 +94,15 @@ def load(golden, path):
         clip=golden["clip"],
         crop=golden["crop"],
         classifier_activation=None if golden["output"] == "logits" else "softmax",
+        **_untold(golden["name"]),
     )
+
+
+def _untold(name):
+    """What the tensors leave open, from the name of a golden network."""
+    mode = re.search("dot_product|embedded_gaussian|gaussian|concatenation", name)
+    default = "embedded_gaussian" if "_nl" in name else None
+    return {"mode": mode[0] if mode else default, "pool2": not re.search("nopool|slow", name)}
 
 
 if __name__ == "__main__":  # NAME FILE ANSWER: so that another backend can be asked

@@ -143,7 +143,7 @@ def test_the_second_start_needs_no_torch(server, record, content, monkeypatch):
     serve(server, content)
     knl.I3D(weights=NAME)
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.setattr(assignment, "load_into", None)
+    monkeypatch.setattr(assignment, "arrays_for", None)
     assert is_loaded(knl.I3D(weights=NAME))
 
 

@@ -309,7 +309,14 @@ def test_imagenet_weights_fill_a_builder(resnet, monkeypatch):
         return resnet
 
     monkeypatch.setattr(keras.applications, "ResNet50", offline)
-    model = knl.NLI3D(weights="imagenet", input_shape=(8, 64, 64, 3), classes=3, clip="32x4")
+    model = knl.NLI3D(
+        depth=[3, 4, 6, 3],
+        weights="imagenet",
+        input_shape=(8, 64, 64, 3),
+        classes=3,
+        clip="32x4",
+        width=64,
+    )
     assert calls == [{"weights": "imagenet", "include_top": False}]
     stem = resnet.get_layer("conv1_conv").kernel
     np.testing.assert_allclose(model.get_layer("conv1_conv").kernel[4], stem / 5, rtol=1e-6)
@@ -338,7 +345,12 @@ def test_other_keras_models_are_refused():
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("depth", (1, 1, 1, 1)), ("width", 32), ("source", "torchvision")],
+    [
+        ("depth", (1, 1, 1, 1)),
+        ("width", 32),
+        ("source", "torchvision"),
+        ("source", "video-nonlocal-net"),
+    ],
 )
 def test_imagenet_fixes_arguments(argument, value):
     with pytest.raises(ValueError, match=f"`{argument}` must be .* with weights='imagenet'"):

@@ -1,5 +1,6 @@
 """What load_checkpoint reads from files, and what it says of those that do not fit."""
 
+import dataclasses
 import pickle
 import warnings
 
@@ -9,7 +10,7 @@ import pytest
 
 import keras_nonlocal as knl
 from keras_nonlocal.archives import readers
-from keras_nonlocal.checkpoints import assignment, fetching
+from keras_nonlocal.checkpoints import assignment, fetching, hints, rules, zoo
 from keras_nonlocal.models import assembly
 from tests.checkpoints import networks
 from tests.subjects import fill
@@ -42,8 +43,12 @@ def write_torch(arrays, path, meta=None):
     return path
 
 
+# What Caffe2's files leave open.
+OPEN = {"clip": "8x8", "mode": "embedded_gaussian", "pool2": True}
+
+
 def load(path, source="pyslowfast", **arguments):
-    return knl.load_checkpoint(path, source, **{"crop": 64, **arguments})
+    return knl.load_checkpoint(path, source, **{**OPEN, "crop": 64, **arguments})
 
 
 def test_model_remembers_where_it_comes_from(arrays, tmp_path):
@@ -55,7 +60,7 @@ def test_model_remembers_where_it_comes_from(arrays, tmp_path):
 def test_400_classes_are_those_of_kinetics(tmp_path):
     model = fill(knl.C2D(depth=(1, 1, 1, 1), width=4, input_shape=(8, 32, 32, 3)))
     knl.save_checkpoint(model, tmp_path / "a.pkl")
-    again = load(tmp_path / "a.pkl", "video-nonlocal-net", crop=32)
+    again = knl.load_checkpoint(tmp_path / "a.pkl", crop=32)
     assert again.class_names[:2] == ("abseiling", "air drumming")
     clip = again.preprocess_input(np.zeros((1, 8, 32, 32, 3), "uint8"))
     assert len(again.decode_predictions(np.array(again(clip)), top=3)[0]) == 3
@@ -117,14 +122,16 @@ def test_loaded_networks_start_anew_when_they_are_cloned(arrays, tmp_path):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_values_that_are_no_numbers_are_loaded_and_told(bad, arrays, tmp_path):
+def test_values_that_are_no_numbers_are_refused(bad, arrays, tmp_path):
     array = arrays["res4_0_branch2a_w"].copy()
     array[0, 0] = bad
     path = write({**arrays, "res4_0_branch2a_w": array}, tmp_path / "a.pkl")
-    with pytest.warns(UserWarning, match="NaN or infinite values stand in res4_0_branch2a_w"):
-        model = load(path)
-    kernel = np.array(model.get_layer("res4_0_a_conv").kernel)
-    np.testing.assert_array_equal(kernel[:, 0, 0], array[:, :, :, 0, 0].transpose(2, 1, 0))
+    words = "NaN or infinite values are in res4_0_branch2a_w. Nothing was loaded"
+    with pytest.raises(knl.CheckpointError, match=words):
+        load(path)
+    # What is left out anyway does not matter.
+    model = load(path, except_for="res4_0_a_conv")
+    assert np.isfinite(model.get_layer("res4_0_a_conv").kernel).all()
 
 
 def test_all_faults_are_listed_at_once(arrays, tmp_path):
@@ -164,12 +171,22 @@ def test_any_tensor_that_is_missing_is_named(name, arrays, tmp_path):
         load(write(faulty, tmp_path / "a.pkl"))
 
 
-def test_nothing_is_loaded_into_a_model_that_does_not_fit(arrays, tmp_path):
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda tensors: tensors.pop("predictions/bias"), "1 only in the model: pred_b"),
+        (lambda tensors: tensors["predictions/bias"].fill(np.nan), "NaN .* in pred_b"),
+    ],
+    ids=["missing", "NaN"],
+)
+def test_nothing_is_assigned_to_a_model_that_does_not_fit(change, words, arrays):
     model = networks.make("psf_nli3d_caffe2", seed=5)
     before = [np.array(variable) for variable in model.weights]
-    faulty = {name: array for name, array in arrays.items() if name != "pred_b"}
-    with pytest.raises(knl.CheckpointError, match="1 only in the model: pred_b"):
-        assignment.load_into(model, write(faulty, tmp_path / "a.pkl"), "pyslowfast")
+    tensors, _ = assignment.address_tensors(arrays, rules.CAFFE2)
+    tensors = {address: np.array(array) for address, array in tensors.items()}
+    change(tensors)
+    with pytest.raises(knl.CheckpointError, match=words):
+        assignment.assign(model, tensors, rules.CAFFE2)
     for variable, value in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 
@@ -278,36 +295,149 @@ def test_aliases_must_agree(tmp_path):
     state = dict(readers.read_arrays(path).arrays)
     state["head.1.bias"] = state["head.1.bias"] + 1
     with pytest.raises(knl.CheckpointError, match="'head.1.bias' is another name of 'fc.bias'"):
-        load(write_torch(state, tmp_path / "b.pth"), "gluoncv", clip="32x2")
+        knl.load_checkpoint(write_torch(state, tmp_path / "b.pth"), clip="32x2")
 
 
 def test_an_alias_alone_is_enough(tmp_path):
     model, path = networks.save("gcv_nli3d", tmp_path)
     state = readers.read_arrays(path).arrays
     state = {name: array for name, array in state.items() if "head.1" not in name}
-    again = load(write_torch(state, tmp_path / "b.pth"), "gluoncv", clip="32x2")
+    again = knl.load_checkpoint(write_torch(state, tmp_path / "b.pth"), clip="32x2", crop=64)
     x = networks.clip_for(model)
     np.testing.assert_array_equal(again(x), model(x))
 
 
-CONFIG = "model = dict(backbone=dict(type='ResNet3d', non_local_cfg=dict(mode='{}')))"
+PYTHON = "model = dict(backbone=dict({}))\ntrain_pipeline = [dict({})]\n"
+MODE = "type='ResNet3d', non_local_cfg=dict(mode='{}')"
+SAMPLING = "type='SampleFrames', clip_len={}, frame_interval={}, num_clips=1"
 
 
 @pytest.mark.parametrize(
-    ("file", "cfg", "given", "mode"),
+    ("argument", "words"),
     [
-        ("a.pth", None, None, "embedded_gaussian"),
-        ("i3d_imagenet-pretrained-r50-nl-dot-product_8xb8.pth", None, None, "dot_product"),
-        ("a.pth", CONFIG.format("dot_product"), None, "dot_product"),
-        ("nl-dot-product.pth", CONFIG.format("embedded_gaussian"), None, "embedded_gaussian"),
-        ("nl-dot-product.pth", None, "embedded_gaussian", "embedded_gaussian"),
-        ("a.pth", None, "dot_product", "dot_product"),
+        ("clip", "`clip` is not stored in .*'. Pass clip='8x8', or .* mentions 32x2.$"),
+        ("mode", "`mode` is not .* Pass mode='embedded_gaussian' or mode='dot_product'"),
+        ("pool2", "`pool2` is not .* Pass pool2=True or pool2=False"),
+        ("source", "Pass source='video-nonlocal-net' or source='pyslowfast': "),
     ],
 )
-def test_mode_is_given_or_in_the_config_or_in_the_name(file, cfg, given, mode, mmaction2, tmp_path):
-    path = write_torch(mmaction2, tmp_path / file, {"cfg": cfg} if cfg else None)
-    model = load(path, "mmaction2", mode=given)
-    assert model.get_layer("res3_1_nonlocal").mode == mode
+def test_what_a_file_does_not_tell_must_be_passed(argument, words, arrays, tmp_path):
+    """Whatever its name mentions."""
+    path = write(arrays, tmp_path / "i3d_nopool_dot_product_32x2_pyslowfast.pkl")
+    with pytest.raises(knl.CheckpointError, match=words):
+        load(path, **{"source": "pyslowfast", argument: None})
+
+
+def test_names_of_files_change_nothing(arrays, tmp_path):
+    """Of the published name too, if the file is another."""
+    configs = []
+    for file in ("best.pkl", "nopool_dot_product_32x2.pkl", "C2D_NOPOOL_8x8_R50.pkl"):
+        model = load(write(arrays, tmp_path / file))
+        configs.append([layer.get_config() for layer in model.layers])
+    assert configs[0] == configs[1] == configs[2]
+    with pytest.raises(knl.CheckpointError, match="has the name of c2d_r50_8x8_nopool.* but not "):
+        load(tmp_path / "C2D_NOPOOL_8x8_R50.pkl", clip=None)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "sampling", "told"),
+    [
+        (MODE.format("dot_product"), SAMPLING.format(32, 2), ("32x2", "dot_product", True)),
+        (MODE.format("embedded_gaussian"), SAMPLING.format(8, 8), ("8x8", OPEN["mode"], True)),
+        (
+            MODE.format("dot_product") + ", with_pool2=False",
+            SAMPLING.format(8, 16),
+            ("8x16", "dot_product", False),
+        ),
+    ],
+    ids=["dot_product", "embedded_gaussian", "without_pool2"],
+)
+def test_stored_configs_tell_the_rest(backbone, sampling, told, mmaction2, tmp_path):
+    path = write_torch(mmaction2, tmp_path / "a.pth", {"cfg": PYTHON.format(backbone, sampling)})
+    model = knl.load_checkpoint(path, crop=64)
+    pool2 = any(layer.name == "pool2" for layer in model.layers)
+    assert (model.clip, model.get_layer("res3_1_nonlocal").mode, pool2) == told
+    assert model.source == "mmaction2"
+    given = {"source": "mmaction2", "clip": told[0], "mode": told[1], "pool2": told[2]}
+    assert knl.load_checkpoint(path, crop=64, **given).to_json() == model.to_json()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"clip": "8x8"}, "`clip` must be '32x2' for .*: the stored config says so.*transfer_weig"),
+        ({"mode": "embedded_gaussian"}, "`mode` must be 'dot_product' for .* config says so"),
+        ({"pool2": False}, "`pool2` must be True for .* config says so. Received: pool2=False"),
+    ],
+    ids=["clip", "mode", "pool2"],
+)
+def test_what_contradicts_a_stored_config_is_refused(given, words, mmaction2, tmp_path):
+    config = PYTHON.format(MODE.format("dot_product"), SAMPLING.format(32, 2))
+    path = write_torch(mmaction2, tmp_path / "a.pth", {"cfg": config})
+    with pytest.raises(knl.CheckpointError, match=words):
+        knl.load_checkpoint(path, **given)
+
+
+def test_two_clips_in_a_config_tell_none(mmaction2, tmp_path):
+    sampling = SAMPLING.format(32, 2) + "), dict(" + SAMPLING.format(16, 4)
+    config = PYTHON.format(MODE.format("dot_product"), sampling)
+    path = write_torch(mmaction2, tmp_path / "a.pth", {"cfg": config})
+    with pytest.raises(knl.CheckpointError, match="`clip` is not stored"):
+        knl.load_checkpoint(path)
+
+
+def test_the_source_of_our_own_pickles_is_stored(tmp_path):
+    model, path = networks.save("psf_nli3d_caffe2", tmp_path)
+    assert knl.load_checkpoint(path, crop=64).source == "pyslowfast"
+    with pytest.raises(knl.CheckpointError, match="`source` must be 'pyslowfast' for"):
+        knl.load_checkpoint(path, "video-nonlocal-net")
+
+
+PUBLISHED = {
+    "i3d_r50_8x8.kinetics400_psf": {},
+    "nl_i3d_r50_8x8.kinetics400_psf": {},
+    "c2d_r50_8x8_nopool.kinetics400_psf": {},
+    "nl_c2d_r50_32x2.kinetics400_vnl": {},
+    "i3d_r50_32x4_affine.kinetics400_vnl": {},
+    "nl_i3d_r50_32x2_dot_product.kinetics400_mma": {},
+    "nl_slowonly_r50_4x16.kinetics400_mma": {},
+    "c2d_r50_8x8.kinetics400_ptv": {},
+    "nl_i3d_r50_32x2_nl10.kinetics400_gcv": {},
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_files_are_known_by_name_and_tensors(name, tmp_path, monkeypatch):
+    record = zoo.CHECKPOINTS[name]
+    options = {**record.arguments, "depth": (1, 1, 2, 1), "width": 4, "input_shape": None}
+    if isinstance(options.get("non_local"), tuple):
+        options["non_local"] = ((3, 0), (4, 0))
+    small = dataclasses.replace(
+        record, arguments={k: v for k, v in options.items() if v is not None}, checksum=None
+    )
+    monkeypatch.setitem(zoo.CHECKPOINTS, name, small)
+    frames = int(record.clip.split("x")[0])
+    options["input_shape"] = (frames, 32, 32, 3)
+    network = fill(getattr(knl, record.builder)(**options))
+    path = tmp_path / record.file
+    knl.save_checkpoint(network, tmp_path / f"saved{path.suffix}", record.source)
+    archive = readers.read_arrays(tmp_path / f"saved{path.suffix}")
+    # Without the config, which published files do not hold.
+    (write if path.suffix == ".pkl" else write_torch)(archive.arrays, path)
+    model = knl.load_checkpoint(path, crop=32)
+    assert (model.source, model.clip) == (record.source, record.clip)
+    rates = {"predictions", "dropout", "clip"}
+    for layer, expected in zip(model.layers, network.layers, strict=True):
+        if layer.name not in rates:
+            assert layer.get_config() == expected.get_config()
+    other = "128x1" if frames < 128 else "8x8"
+    with pytest.raises(knl.CheckpointError, match=f"the record of {name} says so"):
+        knl.load_checkpoint(path, clip=other)
+    # Another name, another checksum, or other tensors, and it is a file like any other.
+    for change in ({"path": "other.pkl"}, {"checksum": ("sha256", "0123")}, {"classes": 7}):
+        monkeypatch.setitem(zoo.CHECKPOINTS, name, dataclasses.replace(small, **change))
+        with pytest.raises(knl.CheckpointError, match="is not stored in"):
+            knl.load_checkpoint(path)
 
 
 def test_modes_that_the_tensors_exclude_are_refused(mmaction2, tmp_path):
@@ -323,35 +453,34 @@ def test_mode_is_refused_where_there_are_no_blocks(tmp_path):
         load(path, "mmaction2", mode="dot_product")
 
 
-def test_no_classes_are_refused(arrays, tmp_path):
-    with pytest.warns(UserWarning, match="starts anew"):
-        with pytest.raises(ValueError, match="`classes` must be a positive integer"):
-            load(write(arrays, tmp_path / "a.pkl"), classes=0)
+@pytest.mark.parametrize("argument", ["classes", "crop"])
+def test_no_classes_and_no_pixels_are_refused(argument, arrays, tmp_path):
+    with pytest.raises(ValueError, match=f"`{argument}` must be a positive integer"):
+        load(write(arrays, tmp_path / "a.pkl"), **{argument: 0})
 
 
 @pytest.mark.parametrize(
-    ("file", "cfg", "given", "pool2"),
+    ("config", "pool2"),
     [
-        ("a.pth", None, None, True),
-        ("c2d_r50-in1k-pre-nopool_8xb32-8x8x1.pth", None, None, False),
-        ("a.pth", "model = dict(type='Recognizer2D', backbone=dict(type='ResNet'))", None, False),
-        ("nopool.pth", "model = dict(backbone=dict(type='C2D'))", None, True),
-        ("nopool.pth", None, True, True),
-        ("a.pth", None, False, False),
+        ("model = dict(type='Recognizer2D', backbone=dict(type='ResNet'))", False),
+        ("model = dict(backbone=dict(type='mmaction.C2D'))", True),
+        ("MODEL:\n  ARCH: 2d\n", False),
+        ("MODEL:\n  ARCH: c2d\n", True),
+        ("MODEL:\n  ARCH: c2d_nopool\n", False),
+        ("MODEL:\n  ARCH: slow_i3d\n", False),
+        ("MODEL:\n  ARCH: i3d\n", True),
+        ("MODEL:\n  ARCH: another\n", None),
     ],
 )
-def test_pool2_is_given_or_in_the_config_or_in_the_name(file, cfg, given, pool2, tmp_path):
-    _, path = networks.save("mma_c2d", tmp_path)
-    state = readers.read_arrays(path).arrays
-    path = write_torch(state, tmp_path / file, {"cfg": cfg} if cfg else None)
-    model = load(path, "mmaction2", pool2=given)
-    assert any(layer.name == "pool2" for layer in model.layers) == pool2
+def test_stored_configs_tell_pool2(config, pool2):
+    assert hints.read_config({"cfg": config})["pool2"] is pool2
+    assert hints.read_config({"meta": {"cfg": config}})["pool2"] is pool2
 
 
 def test_pool2_that_names_exclude_is_refused(tmp_path):
     _, path = networks.save("ptv_slow", tmp_path)
-    with pytest.raises(knl.CheckpointError, match="`pool2` must be False: the numbers in the"):
-        load(path, "pytorchvideo", pool2=True)
+    with pytest.raises(knl.CheckpointError, match="`pool2` must be False .*the numbers in the"):
+        load(path, "pytorchvideo", mode=None, pool2=True)
 
 
 def test_nothing_is_said_when_all_fits(arrays, tmp_path, caplog):

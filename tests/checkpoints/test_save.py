@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
+from keras_nonlocal import preprocessing
 from keras_nonlocal.archives import readers
 from tests.checkpoints import networks
 from tests.subjects import fill
@@ -25,10 +26,16 @@ def configs(model):
     }
 
 
+def load(path, model, name):
+    """What a file tells, its config above all; GluonCV's files hold none."""
+    given = {"clip": model.clip} if name == "gcv_nli3d" else {}
+    return knl.load_checkpoint(path, crop=64, **given)
+
+
 @pytest.mark.parametrize("name", networks.KINDS)
 def test_saved_networks_come_back_with_all_that_they_are(name, tmp_path):
     model, path = networks.save(name, tmp_path)
-    again = knl.load_checkpoint(path, model.source, clip=model.clip, crop=64)
+    again = load(path, model, name)
     assert configs(again) == configs(model)
     for ours, theirs in zip(model.weights, again.weights, strict=True):
         if name not in ROUNDED:
@@ -40,7 +47,7 @@ def test_saved_networks_come_back_with_all_that_they_are(name, tmp_path):
 @pytest.mark.parametrize("name", ["vnl_nli3d_affine", "mma_nli3d", "mma_nli3d_gaussian"])
 def test_networks_whose_tensors_are_rounded_answer_as_before(name, tmp_path):
     model, path = networks.save(name, tmp_path)
-    again = knl.load_checkpoint(path, model.source, clip=model.clip, crop=64)
+    again = load(path, model, name)
     x = networks.clip_for(model)
     np.testing.assert_allclose(again(x), model(x), atol=1e-6)
 
@@ -176,18 +183,45 @@ def test_networks_that_others_lack_are_refused(make, file, source, words, tmp_pa
 
 def test_pixels_of_other_weights_do_not_change_whose_layers_a_model_has(tmp_path):
     model = small(source="pyslowfast")
-    knl.transfer_weights(model, small(knl.I3D, source="mmaction2"))
+    giver = preprocessing.remember(small(knl.I3D, source="pyslowfast"), "mmaction2", "8x8")
+    knl.transfer_weights(model, giver)
     assert (model.source, model.network_source) == ("mmaction2", "pyslowfast")
     knl.save_checkpoint(model, tmp_path / "a.pyth")
-    again = knl.load_checkpoint(tmp_path / "a.pyth", "pyslowfast", crop=32)
+    again = knl.load_checkpoint(tmp_path / "a.pyth", crop=32)
     np.testing.assert_array_equal(again.weights[0], model.weights[0])
 
 
-def test_pickles_tell_the_mode_as_well(tmp_path):
-    model = small(source="pyslowfast", mode="dot_product")
-    knl.save_checkpoint(model, tmp_path / "a.pkl")
-    again = knl.load_checkpoint(tmp_path / "a.pkl", "pyslowfast", crop=32)
-    assert again.get_layer("res3_0_nonlocal").mode == "dot_product"
+@pytest.mark.parametrize(
+    ("file", "source", "arguments"),
+    [
+        ("a.pkl", "pyslowfast", {"mode": "dot_product"}),
+        ("a.pkl", "video-nonlocal-net", {"clip": "32x2"}),
+        ("a.pyth", "pyslowfast", {"pool2": False}),
+        ("a.pyth", "pyslowfast", {"inflated": "late", "pool2": False}),
+        ("a.pth", "mmaction2", {"pool2": False, "clip": "32x2"}),
+    ],
+)
+def test_files_tell_all_that_loading_needs(file, source, arguments, tmp_path):
+    shape = (int(arguments.get("clip", "8x8").split("x")[0]), 32, 32, 3)
+    model = small(source=source, **arguments, input_shape=shape)
+    knl.save_checkpoint(model, tmp_path / file)
+    again = knl.load_checkpoint(tmp_path / file, crop=32)
+    assert configs(again) == configs(model)
+    assert (again.source, again.clip) == (model.source, model.clip)
+
+
+@pytest.mark.parametrize("file", ["a.pkl", "a.pyth"])
+def test_bfloat16_variables_are_saved_as_float32(file, tmp_path):
+    keras.config.set_dtype_policy("bfloat16")
+    model = fill(small(source="pyslowfast"))
+    knl.save_checkpoint(model, tmp_path / file)
+    keras.config.set_dtype_policy("float32")
+    arrays = readers.read_arrays(tmp_path / file).arrays
+    assert {array.dtype for array in arrays.values()} == {np.dtype("float32")}
+    again = knl.load_checkpoint(tmp_path / file, crop=32)
+    for ours, theirs in zip(model.weights, again.weights, strict=True):
+        ours = keras.ops.convert_to_numpy(keras.ops.cast(ours, "float32"))
+        np.testing.assert_array_equal(theirs, ours, err_msg=theirs.path)
 
 
 def test_clip_is_found_where_a_model_does_not_remember_it(tmp_path):
@@ -217,7 +251,7 @@ def test_headless_networks_are_saved_without_a_classifier(tmp_path):
     arrays = readers.read_arrays(tmp_path / "a.pkl").arrays
     assert not any(name.startswith("pred") for name in arrays)
     with pytest.raises(knl.CheckpointError, match="2 only in the model: pred_w, pred_b"):
-        knl.load_checkpoint(tmp_path / "a.pkl", "video-nonlocal-net", crop=32)
+        knl.load_checkpoint(tmp_path / "a.pkl", crop=32)
     again = knl.load_checkpoint(
         tmp_path / "a.pkl", "video-nonlocal-net", crop=32, classes=3, except_for="predictions"
     )

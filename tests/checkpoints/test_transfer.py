@@ -93,9 +93,9 @@ def test_affine_blocks_get_a_norm_that_changes_nothing():
     [
         ({"clip": "32x4"}, 32),
         ({"clip": "128x1"}, 128),
-        ({"source": "gluoncv"}, 8),
+        ({"clip": "32x2"}, 32),
     ],
-    ids=["32x4", "128x1", "gluoncv"],
+    ids=["32x4", "128x1", "32x2"],
 )
 def test_other_clips_take_the_weights_as_they_are(arguments, frames):
     giver, model = build(knl.NLI3D), build(knl.NLI3D, frames, trained=False, **arguments)
@@ -155,10 +155,18 @@ def test_headless_network_takes_all_but_the_classifier():
 
 def test_pixel_range_and_class_names_go_with_the_weights():
     giver = preprocessing.remember(build(knl.I3D), "mmaction2", "8x8", "abcdef")
-    model = preprocessing.remember(build(knl.NLI3D, clip="32x4"), "pyslowfast", "32x4")
+    model = build(knl.NLI3D, clip="32x4")
     transfer_weights(model, giver)
     assert (model.source, model.clip) == ("mmaction2", "32x4")
+    assert model.network_source == "video-nonlocal-net"
     assert model.class_names == tuple("abcdef")
+
+
+def test_sources_that_are_the_same_keep_their_names():
+    """PyTorchVideo's networks are PySlowFast's, pixels and all."""
+    giver, model = build(knl.I3D, source="pytorchvideo"), build(knl.I3D, source="pyslowfast")
+    transfer_weights(model, giver)
+    assert (model.source, model.network_source) == ("pyslowfast", "pyslowfast")
 
 
 def test_class_names_stay_with_a_classifier_that_starts_anew():
@@ -176,11 +184,15 @@ def test_class_names_stay_with_a_classifier_that_starts_anew():
         ((knl.I3D, {}), (knl.NLI3D, {}), "36 .*: res3_0_nonlocal/theta/kernel"),
         ((knl.I3D, {"width": 4}), (knl.I3D, {}), r"predictions/kernel \(256, 6\) against \(128, 6"),
         ((knl.I3D, {"depth": (1, 2, 2, 1)}), (knl.I3D, {}), "15 only in the model: res3_1_a_conv"),
-        ((knl.NLI3D, {}), (knl.NLI3D, {"mode": "gaussian"}), "model: res3_0_nonlocal/theta/kernel"),
+        (
+            (knl.NLI3D, {}),
+            (knl.NLI3D, {"mode": "gaussian"}),
+            "res3_0_nonlocal has mode='embedded_gaussian' in nli3d, 'gaussian' in nli3d",
+        ),
         (
             (knl.I3D, {}),
             (knl.I3D, {"source": "keras-applications"}),
-            "Received: res3_0_a_conv in i3d, res3_0_b_conv in i3d",
+            "a stage has strides in convolution=b in i3d, a in i3d",
         ),
     ],
     ids=["flattened", "blocks_lost", "width", "depth", "mode", "stride"],
@@ -203,8 +215,56 @@ def test_other_models_are_refused(argument):
         transfer_weights(**networks)
 
 
-def test_blocks_of_another_mode_are_refused():
-    small = {"depth": (1, 1, 1, 1), "width": 4, "input_shape": (8, 32, 32, 3)}
-    giver = knl.NLI3D(mode="dot_product", **small)
-    with pytest.raises(CheckpointError, match="mode='embedded_gaussian' in .* but 'dot_product'"):
-        knl.transfer_weights(knl.NLI3D(**small), giver)
+MMA, LATE = {"source": "mmaction2", "clip": "32x2"}, {"inflated": "late", "pool2": False}
+# Arguments of the receiver and of the giver, and what the error says.
+DIFFERENCES = {
+    "mode": ({}, {"mode": "dot_product"}, "mode='embedded_gaussian' in nli3d, 'dot_product' in nl"),
+    "pool size": ({}, {"source": "gluoncv"}, "res3_0_nonlocal has pool_size=2 in nli3d, None in"),
+    "pool position": ({}, MMA, "pool_position='before' in nli3d, 'after' in"),
+    "scale": (MMA, {**MMA, **LATE, "pool2": True}, "scale=False in nli3d, True in"),
+    "pool2": ({}, {"pool2": False}, "the network has pool2=True in nli3d, False in"),
+    "pool1": ({}, {"source": "pyslowfast"}, "pool1 has padding=0 in nli3d, 1 in"),
+    "rule of steps": (
+        {"source": "torchvision", "clip": "32x2"},
+        {"source": "pyslowfast", "clip": "32x2"},
+        "conv1_conv has strides over frames=2 in nli3d, 1 in nli3d; pool1 has strides over fr",
+    ),
+}
+
+
+@pytest.mark.parametrize(("model", "giver", "words"), DIFFERENCES.values(), ids=DIFFERENCES)
+def test_networks_in_which_weights_mean_something_else_are_refused(model, giver, words):
+    frames = 32 if "clip" in {**model, **giver} else 8
+    giver = build(knl.NLI3D, frames, trained=False, **giver)
+    model = build(knl.NLI3D, frames, trained=False, **model)
+    before = values_of(model)
+    with pytest.raises(CheckpointError, match=f"{words}.*Nothing was transferred"):
+        transfer_weights(model, giver)
+    assert all(np.array_equal(v, before[address]) for address, v in values_of(model).items())
+    assert model.source == model.network_source
+
+
+def test_the_window_of_the_head_must_agree():
+    giver = build(knl.I3D, 32, trained=False, source="gluoncv", clip="32x2")
+    model = build(knl.I3D, 32, trained=False, source="torchvision", clip="32x2")
+    with pytest.raises(CheckpointError, match="average has window=7 in i3d, None in i3d"):
+        transfer_weights(model, giver)
+
+
+def test_networks_of_keras_files_are_compared_by_their_layers(tmp_path):
+    """They do not tell their source and clip."""
+    build(knl.NLI3D).save(tmp_path / "a.keras")
+    giver = keras.saving.load_model(tmp_path / "a.keras")
+    model = build(knl.NLI3D, 32, trained=False, clip="32x4")
+    assert transfer_weights(model, giver) == []
+    with pytest.raises(CheckpointError, match="pool1 has padding=1"):
+        transfer_weights(build(knl.NLI3D, source="pyslowfast"), giver)
+
+
+def test_weights_that_are_no_numbers_are_refused():
+    giver, model = build(knl.C2D), build(knl.C2D, trained=False)
+    giver.get_layer("res4_1_b_norm").gamma.assign(np.full(32, np.inf))
+    before = values_of(model)
+    with pytest.raises(CheckpointError, match="NaN or infinite values are in res4_1_b_norm/gamma"):
+        transfer_weights(model, giver)
+    assert all(np.array_equal(v, before[address]) for address, v in values_of(model).items())

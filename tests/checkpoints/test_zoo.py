@@ -111,9 +111,9 @@ def test_builders_make_the_networks_that_the_names_tell():
     fixed = {"inflation": None, "inflated": None, "non_local": (), "mode": "embedded_gaussian"}
     taken = inspect.signature(architecture.architecture).parameters
     for name, record in VIDEO.items():
-        call = inspect.signature(getattr(knl, record.builder)).bind(**record.arguments)
-        call.apply_defaults()
-        given = {key: value for key, value in call.arguments.items() if key in taken}
+        parameters = inspect.signature(getattr(knl, record.builder)).parameters
+        known = {**architecture.DEFAULTS, **record.arguments}
+        given = {key: known[key] for key in taken if key in parameters}
         facts = architecture.architecture(**{**fixed, **given})
         assert facts.frozen_norm == ("affine" in name), name
         assert facts.pool2 == ("nopool" not in name and "slowonly" not in name), name

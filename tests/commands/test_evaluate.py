@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import pathlib
+import pickle
 import shutil
 
 import keras
@@ -134,14 +136,29 @@ def test_what_a_keras_file_does_not_tell_must_be_said(work, capsys, missing):
 
 
 def test_a_published_file_is_tested(work, capsys):
-    network = fill(knl.C2D(source="pyslowfast", **TINY))
+    network = fill(knl.C2D(source="pyslowfast", clip="4x2", **TINY))
     knl.save_checkpoint(network, "a.pyth", source="pyslowfast")
     one_view = ("--clips", "1", "--crops", "1", "--crop", "32", "--out", "test")
-    code, out, err = run(capsys, "evaluate", "a.pyth", "videos", "--clip", "4x2", *one_view)
+    code, out, err = run(capsys, "evaluate", "a.pyth", "videos", *one_view)
     assert code == 0, err
     assert 'knl.load_checkpoint("a.pyth", source="pyslowfast", clip="4x2", crop=32)' in out
     settings = evaluation.load_scores("test/scores.npz").settings
     assert (settings["source"], settings["convention"]) == ("pyslowfast", "pyslowfast")
+    code, _, err = run(capsys, "evaluate", "a.pyth", "videos", "--clip", "8x8", *one_view)
+    assert code == 1
+    assert "--clip must be '4x2' for 'a.pyth': the stored config says so" in err
+
+
+def test_what_a_published_file_does_not_tell_is_said_by_converting_it(work, capsys):
+    network = knl.NLC2D(source="pyslowfast", **TINY)
+    knl.save_checkpoint(network, "a.pkl", source="pyslowfast")
+    blobs = pickle.loads(pathlib.Path("a.pkl").read_bytes())["blobs"]
+    pathlib.Path("a.pkl").write_bytes(pickle.dumps({"blobs": blobs}))
+    words = ("--source-of-weights", "pyslowfast", "--clip", "4x2", "--crop", "32", "--out", "test")
+    code, _, err = run(capsys, "evaluate", "a.pkl", "videos", *words)
+    assert code == 1
+    assert "error: The mode is not stored in 'a.pkl'. Write a .keras file of it" in err
+    assert "by keras-nonlocal convert with --mode 'embedded_gaussian' or --mode 'dot_" in err
 
 
 def test_videos_that_cannot_be_read_are_named(work, capsys):

@@ -3,6 +3,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_nonlocal as knl
 from keras_nonlocal.models.summary import count_multiply_adds, count_parameters
@@ -221,12 +222,85 @@ def test_weights_path_is_loaded(tmp_path):
         ({"pooling": "mean"}, "`pooling` must be None, 'avg' or 'max'"),
         ({"classes": 0}, "`classes` must be a positive integer"),
         ({"width": 1.5}, "`width` must be a positive integer"),
+        ({"classes": True}, "`classes` must be a positive integer"),
+        ({"dropout": 1.5}, "`dropout` must be a share"),
+        ({"pool2": "no"}, "`pool2` must be True or False"),
+        ({"frozen_norm": 1}, "`frozen_norm` must be True or False"),
+        ({"input_shape": (8, 64.0, 64, 3)}, r"`input_shape` must be \(frames"),
+        ({"input_shape": tf.TensorShape(None)}, r"`input_shape` must be \(frames"),
         ({"weights": "imagnet"}, "`weights` must be None, 'imagenet', a name of"),
     ],
 )
 def test_bad_arguments_are_refused_by_name(arguments, words):
     with pytest.raises(ValueError, match=words):
         knl.NLI3D(**{**SMALL, **arguments})
+
+
+def test_shapes_and_numbers_are_taken_as_keras_takes_them():
+    batch = tf.zeros((2, 8, 32, 32, 3))
+    model = knl.NLI3D(
+        depth=np.array([1, 2, 2, 1]),
+        width=np.int64(4),
+        classes=np.int32(5),
+        input_shape=batch.shape[1:],
+        non_local=np.array([[3, 1], [4, 0]]),
+        inflated=[(np.int64(2), np.int64(0))],
+        dropout=np.float32(0.25),
+        pool2=np.bool_(False),
+    )
+    same = knl.NLI3D(
+        depth=(1, 2, 2, 1),
+        width=4,
+        classes=5,
+        input_shape=(8, 32, 32, 3),
+        non_local=[(3, 1), (4, 0)],
+        inflated=[(2, 0)],
+        dropout=0.25,
+        pool2=False,
+    )
+    assert model.to_json() == same.to_json()
+
+
+def test_input_tensor_is_what_the_network_is_built_on():
+    inputs = keras.Input((8, 32, 32, 1))
+    tensor = keras.layers.Concatenate()([inputs, inputs, inputs])
+    sizes = {"depth": (1, 1, 1, 1), "width": 4, "classes": 5, "include_top": False}
+    model = fill(knl.C2D(**sizes, input_tensor=tensor))
+    assert model.inputs[0] is inputs
+    plain = knl.C2D(**sizes, input_shape=(8, 32, 32, 3))
+    plain.set_weights(model.get_weights())
+    x = example((8, 32, 32, 1))
+    np.testing.assert_array_equal(model(x), plain(np.repeat(x, 3, axis=-1)))
+    # As in keras.applications, an input itself stays the model's input.
+    assert knl.C2D(**sizes, input_tensor=plain.input).input is plain.input
+
+
+def test_input_tensor_takes_the_weights_of_a_file(tmp_path):
+    sizes = {"depth": (1, 1, 1, 1), "width": 4, "classes": 5}
+    trained = fill(knl.C2D(**sizes, input_shape=(8, 32, 32, 3)))
+    trained.save_weights(tmp_path / "a.weights.h5")
+    inputs = keras.Input((8, 32, 32, 3))
+    tensor = keras.layers.Conv3D(3, 1, name="before")(inputs)
+    model = knl.C2D(**sizes, weights=tmp_path / "a.weights.h5", input_tensor=tensor)
+    x = example((8, 32, 32, 3))
+    expected = trained(model.get_layer("before")(x))
+    np.testing.assert_allclose(model(x), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "shape", "words"),
+    [
+        (lambda: np.zeros((1, 8, 32, 32, 3)), None, "must be a Keras tensor.*of type ndarray"),
+        (lambda: keras.Input((32, 32, 3)), None, "`input_tensor` must be of shape .batch, frames"),
+        (lambda: keras.Input((3, 32, 32, 3)), None, "at least 4 frames"),
+        (lambda: keras.Input((8, 32, 32, 3)), (8, 64, 64, 3), "`input_shape` must be that of"),
+        (lambda: keras.Input((8, None, 32, 3)), (8, 32, 32, 3), "`input_shape` must be that of"),
+    ],
+    ids=["array", "rank", "frames", "other_size", "open_size"],
+)
+def test_tensors_that_no_network_fits_are_refused(tensor, shape, words):
+    with pytest.raises(ValueError, match=words):
+        knl.C2D(**SMALL, input_tensor=tensor(), input_shape=shape)
 
 
 def test_summary_table_has_a_row_a_model():

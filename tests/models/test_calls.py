@@ -13,6 +13,7 @@ CALLS = (
     'knl.NLC2D(clip="32x2", classes=7, width=4, non_local=10)',
     "knl.NLI3D(width=4, non_local=1)",
     'knl.NLI3D(depth=(1, 2, 2, 1), width=4, non_local=((3, 1),), mode="gaussian")',
+    'knl.C2D(width=4, include_top=False, pooling="max")',
 )
 
 

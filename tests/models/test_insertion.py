@@ -119,3 +119,55 @@ def test_subclassed_models_are_refused():
 
     with pytest.raises(TypeError, match="`model` must be a functional"):
         knl.insert_non_local(Mine(), after="conv")
+
+
+def _convolutional(order, relu_first=False):
+    """A network whose layers say the order of their axes here and there."""
+    shape, axis = ((3, 8, 6), 1) if order == "channels_first" else ((8, 6, 3), -1)
+    inputs = keras.Input(shape)
+    x = keras.layers.ReLU(name="start")(inputs)
+    x = keras.layers.Conv2D(4, 3, padding="same", data_format=order, name="conv")(x)
+    x = keras.layers.BatchNormalization(axis, name="norm")(x)
+    y = keras.layers.ReLU(name="relu")(x)
+    y = keras.layers.Add(name="add")([x, y])
+    return keras.Model(inputs, y)
+
+
+@pytest.mark.parametrize("after", ["start", "conv", "norm", "relu", "add"])
+def test_channels_first_networks_are_refused(after):
+    words = f"must have its channels last. Received: '{after}', .* as those of '(norm|conv)'"
+    with pytest.raises(ValueError, match=words):
+        knl.insert_non_local(_convolutional("channels_first"), after=after)
+    grown = knl.insert_non_local(_convolutional("channels_last"), after=after)
+    assert grown.get_layer(f"{after}_nonlocal").out.filters == (3 if after == "start" else 4)
+
+
+def test_the_nearest_layers_tell_the_order_of_axes():
+    """A part with its channels first, between two transpositions, does not matter behind it."""
+    inputs = keras.Input((8, 6, 3))
+    x = keras.layers.Permute((3, 1, 2))(inputs)
+    inner = _convolutional("channels_first")
+    x = keras.layers.ReLU(name="inside")(inner(x))
+    x = keras.layers.ReLU(name="turned")(keras.layers.Permute((2, 3, 1))(x))
+    model = keras.Model(inputs, keras.layers.Conv2D(5, 3, name="last")(x))
+    for after in ("last", "turned"):
+        knl.insert_non_local(model, after=after)
+    with pytest.raises(ValueError, match="channels are first, as those of 'functional"):
+        knl.insert_non_local(model, after="inside")
+
+
+def test_channels_last_networks_are_taken_under_any_configuration():
+    model = fill(_convolutional("channels_last"))
+    x = example((8, 6, 3))
+    keras.config.set_image_data_format("channels_first")
+    try:
+        grown = knl.insert_non_local(model, after="relu")
+        again = keras.Model.from_config(grown.get_config())
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    again.set_weights(grown.get_weights())
+    np.testing.assert_array_equal(grown(x), model(x))
+    fill(grown.get_layer("relu_nonlocal"))
+    plain = knl.insert_non_local(model, after="relu")
+    plain.set_weights(grown.get_weights())
+    np.testing.assert_array_equal(grown(x), plain(x))

@@ -1,3 +1,5 @@
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -54,17 +56,71 @@ def test_models_remember_their_record(checkpoint):
     assert (features.source, features.class_names) == (checkpoint.source, None)
 
 
-@pytest.mark.parametrize(
-    ("builder", "arguments", "words"),
-    [
-        (knl.C2D, {}, "`weights='camera_motion'` are of a NLI3D"),
-        (knl.NLI3D, {"depth": 101}, r"`depth` is fixed by weights='camera_motion' to \(1, 1, 1, 1"),
-        (knl.NLI3D, {"mode": "dot_product"}, "`mode` is fixed by weights='camera_motion'"),
-    ],
-)
-def test_other_networks_than_the_checkpoints_are_refused(builder, arguments, words):
-    with pytest.raises(ValueError, match=words):
-        builder(weights="camera_motion", **arguments)
+def test_weights_of_another_builder_are_refused():
+    with pytest.raises(ValueError, match="`weights='camera_motion'` are of a NLI3D"):
+        knl.C2D(weights="camera_motion")
+
+
+# Each value is other than that of the weights; most are the defaults without weights.
+CONTRADICTIONS = {
+    "depth": (50, (1, 1, 1, 1)),
+    "width": (64, 16),
+    "clip": ("8x8", "8x2"),
+    "source": ("pyslowfast", "video-nonlocal-net"),
+    "non_local": ([(3, 0)], 5),
+    "mode": ("dot_product", "embedded_gaussian"),
+    "inflation": ("3x3x3", "3x1x1"),
+    "inflated": ("late", ((2, 0), (3, 0), (4, 0))),
+    "pool2": (False, True),
+    "frozen_norm": (True, False),
+}
+
+
+@pytest.mark.parametrize(("argument", "values"), CONTRADICTIONS.items(), ids=CONTRADICTIONS)
+def test_arguments_that_contradict_the_weights_are_refused(argument, values):
+    given, known = values
+    words = f"`{argument}` must be {known!r} with weights='camera_motion', .* Received: {argument}="
+    with pytest.raises(ValueError, match=re.sub(r"([()])", r"\\\1", words)) as raised:
+        knl.NLI3D(weights="camera_motion", **{argument: given})
+    assert "Leave it out" in str(raised.value)
+    transferable = argument in ("clip", "frozen_norm", "inflation", "inflated", "non_local")
+    assert ("transfer_weights" in str(raised.value)) == transferable
+
+
+def test_defaults_are_no_exception():
+    """A value that a builder takes without weights is obeyed, or refused, with them."""
+    assert knl.NLI3D(weights="camera_motion", classes=400).output_shape == (None, 400)
+    assert knl.NLI3D(weights="camera_motion", dropout=0.5).get_layer("dropout").rate == 0.5
+    assert knl.NLI3D(weights="camera_motion").get_layer("dropout").rate == 0.2
+    with pytest.raises(ValueError, match="`input_shape` must have 3 channels with weights="):
+        knl.NLI3D(weights="camera_motion", input_shape=(8, 64, 64, 1))
+
+
+def test_equal_arguments_in_other_words_are_taken():
+    model = knl.NLI3D(
+        weights="camera_motion",
+        depth=[1, np.int64(1), 1, 1],
+        width=np.int32(16),
+        non_local=[[4, 0], (3, 0)],
+        inflated={(4, 0), (3, 0), (2, 0)},
+        pool2=np.True_,
+        classes=np.int64(9),
+    )
+    expected = build(CHECKPOINTS["camera_motion"])
+    assert model.to_json() == expected.to_json()
+    assert all(map(np.array_equal, model.get_weights(), expected.get_weights()))
+    assert model.class_names == expected.class_names
+
+
+def test_network_on_a_tensor_has_the_weights():
+    inputs = keras.Input((8, 64, 64, 3), dtype="float32")
+    scaled = keras.layers.Rescaling(2.0)(inputs)
+    model = knl.NLI3D(weights="camera_motion", input_tensor=scaled)
+    trained = build(CHECKPOINTS["camera_motion"])
+    assert model.inputs[0] is inputs
+    assert (model.clip, model.class_names) == (trained.clip, trained.class_names)
+    x = example((8, 64, 64, 3), batch=1)
+    np.testing.assert_array_equal(model(x), trained(2 * x))
 
 
 def test_missing_file_says_where_it_should_lie(monkeypatch):
