@@ -41,8 +41,12 @@ __all__ = [
     "visualization",
 ]
 
+# They register with Keras what a saved model may name.
+for _module in ("labels", "loss_scaling", "optimizers", "schedules"):
+    importlib.import_module(f"keras_nonlocal.training.{_module}")
+
 # Imported when they are first used: they need TensorFlow, which a JAX machine may lack.
-_ROOMS = ("data", "evaluation", "training", "visualization")
+_ROOMS = ("data", "evaluation", "visualization")
 
 
 def __getattr__(name):

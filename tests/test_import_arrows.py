@@ -70,6 +70,8 @@ WITHOUT_TENSORFLOW = (
     "export",
     "lists",
     "preprocessing.py",
+    "runs",
+    "training",
     "__init__.py",
 )
 

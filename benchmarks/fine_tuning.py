@@ -1,0 +1,239 @@
+"""Fine-tunes the shipped network on three small tasks: by the recipe, and by plain `fit`.
+
+    python benchmarks/fine_tuning.py --films DIR [--epochs 30] [--seeds 3] [--work DIR]
+
+Plain `fit` is what README shows: SGD at a rate of 0.005 with Nesterov momentum of 0.9, batches of 4.
+The recipe is `FINE_TUNING` at its own batch. Both have the same epochs, seeds, weights to start from
+(`camera_motion`, with a new classifier) and held-out videos, of which 5 clips and 3 crops are
+averaged. The tasks:
+
+- films: video files of DIR that are long enough, each a class, cut into 8 short videos, a quarter
+  of which is held out by the seed. Skipped without `--films`.
+- camera: the motions of `examples/camera_motion.py`, 10 videos per class; 6 held out, of other
+  photographs.
+- shapes: 100 made videos of five ways in which a shape moves; 50 others held out.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+import tempfile
+import time
+
+import numpy as np
+from machine import describe_machine
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+ROOT = pathlib.Path(__file__).parents[1]
+sys.path.append(str(ROOT / "examples"))
+
+SIZES = {"clip": "8x2", "crop": 64}
+PIECES = 8
+# Frames that a clip of 8x2 spans.
+SPAN = 15
+SHAPES = ("bounces", "circles", "grows", "jumps", "slides")
+
+
+def main():
+    """Reads the command line and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--films", type=pathlib.Path, help="folder of at least two video files")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--work", type=pathlib.Path, help="folder to keep the videos in")
+    arguments = parser.parse_args()
+    print(describe_machine("keras", "tensorflow", "numpy", "av"))
+    print(f"{arguments.epochs} epochs; held-out accuracy in percent: mean (each seed)")
+    print(f"{'task':8} {'videos':>6} {'plain fit':>24} {'recipe':>24} {'seconds':>8}")
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.work or pathlib.Path(temporary)
+        for task, make in TASKS.items():
+            if make is cut_films and arguments.films is None:
+                print(f"{task:8} skipped: no --films")
+                continue
+            make(work / task, arguments.films)
+            start, cells = time.perf_counter(), []
+            for train in (train_plainly, train_by_recipe):
+                results = [
+                    measure(train, work / task, seed, arguments.epochs)
+                    for seed in range(arguments.seeds)
+                ]
+                each = ", ".join(f"{100 * result:.0f}" for result in results)
+                cells.append(f"{100 * np.mean(results):.1f} ({each})")
+            count = len(read(work / task, 0)[0])
+            seconds = time.perf_counter() - start
+            print(f"{task:8} {count:6} {cells[0]:>24} {cells[1]:>24} {seconds:8.0f}", flush=True)
+
+
+def measure(train, folder, seed, epochs):
+    """Trains once.
+
+    Args:
+        train: `train_plainly` or `train_by_recipe`.
+        folder: of the task.
+        seed: integer, of the split, of the new classifier and of all that is drawn in training.
+        epochs: passes through the videos.
+
+    Returns:
+        The accuracy on the held-out videos.
+    """
+    import keras
+
+    import keras_nonlocal as knl
+
+    keras.backend.clear_session()
+    training, held_out = read(folder, seed)
+    keras.utils.set_random_seed(seed)
+    model = knl.NLI3D(weights="camera_motion", classes=len(training.classes))
+    head = model.get_layer("predictions")
+    # As many classes as the checkpoint has would keep its classifier.
+    for variable, initializer in (
+        (head.kernel, keras.initializers.RandomNormal(stddev=0.01)),
+        (head.bias, keras.initializers.Zeros()),
+    ):
+        variable.assign(initializer(variable.shape))
+    train(model, training, held_out, seed, epochs)
+    views = knl.data.clip_dataset(
+        held_out, **SIZES, batch_size=1, clips_per_video=5, crops_per_clip=3
+    )
+    return knl.evaluation.evaluate_views(model, views).accuracy
+
+
+def train_plainly(model, training, held_out, seed, epochs):
+    """Trains as README's "Fine-tune" does."""
+    import keras
+
+    import keras_nonlocal as knl
+
+    model.compile(
+        keras.optimizers.SGD(0.005, momentum=0.9, nesterov=True), "sparse_categorical_crossentropy"
+    )
+    clips = knl.data.clip_dataset(training, **SIZES, batch_size=4, training=True, seed=seed)
+    model.fit(clips, epochs=epochs, shuffle=False, verbose=0)
+
+
+def train_by_recipe(model, training, held_out, seed, epochs, **changes):
+    """Trains as `keras-nonlocal train` does by default."""
+    import dataclasses
+
+    import keras_nonlocal as knl
+
+    recipe = dataclasses.replace(knl.training.FINE_TUNING, **{**SIZES, "epochs": epochs, **changes})
+    batch_size = recipe.batch_size
+    clips = knl.data.clip_dataset(
+        training, training=True, batch_size=batch_size, seed=seed, **recipe.data
+    )
+    recipe.prepare(model)
+    recipe.compile(model, steps_per_epoch=len(clips), batch_size=batch_size)
+    validation = None
+    if recipe.early_stopping:
+        validation = knl.data.clip_dataset(held_out, **SIZES, batch_size=batch_size)
+    model.fit(
+        clips,
+        validation_data=validation,
+        epochs=epochs,
+        callbacks=recipe.callbacks(),
+        shuffle=False,
+        verbose=0,
+    )
+
+
+def read(folder, seed):
+    """Returns the videos to train on and those held out."""
+    import keras_nonlocal as knl
+
+    if (folder / "train").exists():
+        return (knl.data.read_folder(folder / part) for part in ("train", "validation"))
+    return knl.data.split_videos(knl.data.read_folder(folder), 0.25, seed)
+
+
+def cut_films(folder, films):
+    """Cuts each long enough film into pieces, at a short side of 96 pixels."""
+    import av
+    from camera_motion import write_video
+
+    for film in sorted(films.iterdir()):
+        with av.open(str(film)) as container:
+            (stream,) = container.streams.video
+            scale = 96 / min(stream.width, stream.height)
+            size = {s: 2 * round(getattr(stream, s) * scale / 2) for s in ("width", "height")}
+            frames = [
+                frame.reformat(**size).to_ndarray(format="rgb24")
+                for frame in container.decode(stream)
+            ]
+        if len(frames) < PIECES * SPAN:
+            continue
+        (folder / film.name).mkdir(parents=True, exist_ok=True)
+        for number, piece in enumerate(np.array_split(np.array(frames), PIECES)):
+            write_video(folder / film.name / f"{number}.mp4", piece)
+
+
+def make_camera(folder, films=None):
+    """Makes the videos of camera motions."""
+    from camera_motion import make_videos
+
+    make_videos(folder / "train", "train", per_class=10, seed=1)
+    make_videos(folder / "validation", "validation", per_class=6, seed=1)
+
+
+def make_shapes(folder, films=None):
+    """Makes 100 videos of moving shapes, and 50 to hold out."""
+    from camera_motion import write_video
+
+    for part, count in (("train", 20), ("validation", 10)):
+        for label, name in enumerate(SHAPES):
+            (folder / part / name).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                generator = np.random.default_rng([label, number, part == "train"])
+                write_video(folder / part / name / f"{number}.mp4", draw_shape(name, generator))
+
+
+def draw_shape(name, generator, frames=40, size=80):
+    """Draws a colored shape that moves in one of the ways of `SHAPES`, over a noisy ground.
+
+    Args:
+        name: the way.
+        generator: `numpy.random.Generator`.
+        frames: number of frames.
+        size: height and width.
+
+    Returns:
+        uint8 array `(frames, size, size, 3)`.
+    """
+    time = np.arange(frames)
+    radius = np.full(frames, generator.uniform(6, 14))
+    center = generator.uniform(25, size - 25, 2) + np.zeros((frames, 2))
+    speed, phase = generator.uniform(0.25, 0.6), generator.uniform(0, 2 * np.pi)
+    direction = generator.normal(size=2)
+    direction /= np.hypot(*direction)
+    if name == "bounces":
+        center += np.abs(np.sin(speed * time + phase))[:, None] * [-25, 0]
+    elif name == "circles":
+        angle = speed * time * generator.choice([-1, 1]) + phase
+        center += 12 * np.stack([np.sin(angle), np.cos(angle)], 1)
+    elif name == "grows":
+        radius = radius * (1 + 0.4 * np.sin(speed * time + phase))
+    elif name == "jumps":
+        moves = (
+            generator.normal(0, 14, (frames, 2)) * (time % generator.integers(4, 8) == 0)[:, None]
+        )
+        center += np.clip(np.cumsum(moves, 0), -20, 20)
+    else:
+        center += (time - frames / 2)[:, None] * direction * 2 * speed
+    rows, columns = np.mgrid[:size, :size]
+    far = np.stack([rows, columns], -1)[None] - center[:, None, None]
+    # Circles, diamonds and squares.
+    order = generator.choice([1, 2, np.inf])
+    inside = np.linalg.norm(far, order, axis=-1) < radius[:, None, None]
+    ground = generator.uniform(0, 255, (8, 8, 3)).repeat(size // 8, 0).repeat(size // 8, 1)
+    ground = (ground + generator.uniform(0, 255, 3)) / 2
+    pixels = np.where(inside[..., None], generator.uniform(0, 255, 3), ground)
+    return np.clip(pixels + generator.normal(0, 12, pixels.shape), 0, 255).astype(np.uint8)
+
+
+TASKS = {"films": cut_films, "camera": make_camera, "shapes": make_shapes}
+
+
+if __name__ == "__main__":
+    main()
