@@ -113,7 +113,7 @@ def test_the_run_says_what_it_does_and_what_came_out(there):
     printed = (there / "printed").read_text()
     for line in (
         "videos      8 of 2 classes, 2 to validate with",
-        "network     C2D, depth 1-1-1-1, width 4, 32,290 parameters",
+        "network     C2D, depth 1-1-1-1, width 4, 33,254 parameters",
         "weights     tiny.weights.h5",
         "clips       4x2, crop 32",
         "pixels      normalized as by video-nonlocal-net",
@@ -412,25 +412,23 @@ def test_replicas_share_the_batch(given, capsys):
 
 
 def test_a_name_brings_its_network_clip_and_crop(given, folder, capsys):
-    words = ["--weights", "camera_motion", "--batch-size", "2", "--validation", "0.2"]
-    code, printed, noise = run(capsys, *START, *words)
+    words = [*START, "--weights", "camera_motion", "--batch-size", "2", "--validation", "0.2"]
+    changes = training_settings.changes_of(cli._build_parser(words).parse_args(words))
+    assert changes == {"clip": "8x2", "crop": 64}
+    # Another crop can be asked for, and is pointed out.
+    code, printed, noise = run(capsys, *words, "--crop", "32")
     assert code == 0, noise
-    assert given["model"].input_shape == (None, 8, 64, 64, 3)
-    assert given["training"].element_spec[0].shape[1:] == (8, 64, 64, 3)
+    assert given["model"].input_shape == (None, 8, 32, 32, 3)
+    assert given["training"].element_spec[0].shape[1:] == (8, 32, 32, 3)
     settings = json.loads((folder / "runs/first/run.json").read_text())["settings"]["settings"]
     facts = {name: settings[name] for name in ("network", "depth", "width")}
     assert facts == {"network": "NLI3D", "depth": [1, 1, 1, 1], "width": 16}
-    assert (settings["recipe"]["clip"], settings["recipe"]["crop"]) == ("8x2", 64)
+    assert (settings["recipe"]["clip"], settings["recipe"]["crop"]) == ("8x2", 32)
     assert "  network     NLI3D, depth 1-1-1-1, width 16, " in printed
-    assert "  clips       8x2, crop 64\n" in printed
+    assert "  clips       8x2, crop 32 (weights trained at 64)\n" in printed
     lines = script_in(printed + "\n\nTrained ").splitlines()
     (build,) = [line for line in lines if line.startswith("model = ")]
-    assert 'knl.NLI3D(weights="camera_motion", input_shape=(8, 64, 64, 3), classes=' in build
-    # Another crop can be asked for, and is told apart.
-    code, printed, noise = run(capsys, *START, *words, "--crop", "32", "--run", "other")
-    assert code == 0, noise
-    assert "  clips       8x2, crop 32 (weights trained at 64)\n" in printed
-    assert given["model"].input_shape == (None, 8, 32, 32, 3)
+    assert 'knl.NLI3D(weights="camera_motion", input_shape=(8, 32, 32, 3), classes=' in build
 
 
 FROZEN = {
