@@ -1,5 +1,6 @@
 """Run by test_norms.py with Keras on JAX: precise statistics and training on one device and two."""
 
+import logging
 import pathlib
 import sys
 
@@ -42,8 +43,15 @@ def write_training(name):
     return model
 
 
+told = []
+handler = logging.Handler()
+handler.emit = lambda record: told.append(record.getMessage())
+logging.getLogger("keras_nonlocal").addHandler(handler)
+
 model, norms = write_statistics("one_device")
 write_training("one_device")
+assert any("One of 2 devices is used" in line for line in told), told
+told.clear()
 
 # A traced training step forgets its moving statistics here too.
 model.compile("sgd", "mse")
@@ -59,3 +67,4 @@ assert len(distribution.join(1).local_devices) == 2
 write_statistics("two_devices")
 model = write_training("two_devices")
 assert len(model.trainable_variables[0].value.sharding.device_set) == 2
+assert not any("devices" in line for line in told), told
