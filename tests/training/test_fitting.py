@@ -274,7 +274,7 @@ def test_a_model_that_is_not_compiled_is_named(tmp_path):
 
 
 def test_replicas_train_without_xla(tmp_path, caplog):
-    """Which is what "auto" comes to where there is a GPU; Keras cannot compile across replicas."""
+    """Keras cannot compile across the replicas of a strategy."""
     with subjects.two_replicas().scope():
         model = small.make_model(keras.optimizers.SGD(0.1), jit_compile=True)
     assert model.jit_compile is True
