@@ -146,7 +146,7 @@ Source:
   These choices are this package's own, measured by benchmarks/fine_tuning.py.
 """,
     weights="trained",
-    batch_size=8,
+    batch_size=4,
     learning_rate=0.01,
     epochs=30,
     schedule="half_cosine",

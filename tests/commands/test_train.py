@@ -120,7 +120,7 @@ def test_the_run_says_what_it_does_and_what_came_out(there):
         "recipe      fine-tuning",
         "frozen      statistics of norms",
         "length      1 epochs of 4 steps of 2 clips",
-        "rate        peak 0.0025, half-cosine, warm-up 5%",
+        "rate        peak 0.005, half-cosine, warm-up 5%",
         "epoch       1",
     ):
         assert f"  {line}\n" in printed
