@@ -35,11 +35,16 @@ __all__ = [
     "preprocess_input",
     "save_checkpoint",
     "summary_table",
+    "training",
     "transfer_weights",
 ]
 
+# They register with Keras what a saved model may name.
+for _module in ("labels", "loss_scaling", "optimizers", "schedules"):
+    importlib.import_module(f"keras_nonlocal.training.{_module}")
+
 # Imported at their first use: they need TensorFlow, which a JAX machine may lack.
-_ROOMS = ("data", "evaluation", "training", "visualization")
+_ROOMS = ("data", "evaluation", "visualization")
 
 
 def __getattr__(name):

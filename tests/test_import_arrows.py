@@ -75,6 +75,8 @@ WITHOUT_TENSORFLOW = (
     "lists",
     "preprocessing.py",
     "keras_models.py",
+    "runs",
+    "training",
     "__init__.py",
 )
 

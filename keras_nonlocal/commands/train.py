@@ -23,10 +23,9 @@ from keras_nonlocal.commands import (
 from keras_nonlocal.data import clip_dataset, split_videos
 from keras_nonlocal.exporting.loading import read_keras_file
 from keras_nonlocal.models import summary
-from keras_nonlocal.models.architecture import parse_clip
 from keras_nonlocal.runs import progress
 from keras_nonlocal.runs.folder import FINAL
-from keras_nonlocal.training import checks, distribution, fitting
+from keras_nonlocal.training import checks, distribution, fitting, freezing
 from keras_nonlocal.training.loop import TrainingDiverged
 from keras_nonlocal.training.recipes import RECIPES
 
@@ -77,8 +76,8 @@ def _run(chosen, recipe):
     checks.check_videos(training, validation, labels=recipe.labels)
     if recipe.early_stopping and validation is None:
         raise ValueError(
-            f"--recipe {recipe.name} ends by the loss of a validation. Received: no --validation. "
-            "Add --validation 0.2, or name other videos."
+            f"--recipe {recipe.name} stops early, by the validation loss. Received: no "
+            "--validation. Add --validation 0.2, or name other videos."
         )
     before = keras.config.dtype_policy()
     try:
@@ -144,7 +143,16 @@ def _train(chosen, recipe, training, validation, devices, settings):
 
 def _settle_recipe(chosen):
     changes = training_settings.changes_of(chosen)
-    return dataclasses.replace(RECIPES[chosen.recipe], **changes)
+    recipe = dataclasses.replace(RECIPES[chosen.recipe], **changes)
+    if recipe.weights == "trained" and chosen.weights is None:
+        frozen = " with --norms frozen" if chosen.norms == "frozen" else ""
+        raise ValueError(
+            f"--recipe {recipe.name}{frozen} starts from trained weights. Received: no --weights. "
+            "Add --weights camera_motion, which ships with the package, another name that "
+            "`keras-nonlocal weights` lists, or a .keras file; or train from random weights by "
+            "--recipe kinetics-cosine."
+        )
+    return recipe
 
 
 def _read_videos(chosen):
@@ -161,18 +169,14 @@ def _read_videos(chosen):
 
 def _build(chosen, recipe, classes):
     options = training_settings.network_options(chosen, recipe, classes)
-    model = getattr(keras_nonlocal, chosen.network)(**options)
+    network = training_settings.network_of(chosen)["network"]
+    model = getattr(keras_nonlocal, network)(**options)
     if training_settings.is_model_file(chosen.weights):
         giver = read_keras_file(chosen.weights)
         with printing.warnings_told():
             # Those of Keras, about NumPy, are not for whoever trains.
             warnings.simplefilter("ignore", DeprecationWarning)
             keras_nonlocal.transfer_weights(model, giver)
-    if parse_clip(model.clip) != parse_clip(recipe.clip):
-        raise ValueError(
-            f"--weights {chosen.weights} are of clips {model.clip}. Received: clips of "
-            f"{recipe.clip}. Add --clip {model.clip}."
-        )
     return model
 
 
@@ -195,15 +199,28 @@ def _make_progress(batch_size):
 
 def _print_plan(chosen, recipe, model, training, validation, epochs, steps, batch_size):
     rate = recipe.learning_rate * batch_size * recipe.accumulation / recipe.batch_size
+    warmup = f", warm-up {recipe.warmup:.0%}" if recipe.warmup else ""
+    network = training_settings.network_of(chosen)
+    depth = network["depth"]
+    depth = "-".join(map(str, depth)) if isinstance(depth, tuple) else depth
+    width, parameters = network["width"], summary.count_parameters(model)
+    record = training_settings.record_of(chosen)
+    other = f" (weights trained at {record.crop})" if record and record.crop != recipe.crop else ""
     kept = f", {len(validation):,} to validate with" if validation is not None else ""
     printing.print_pairs(
         [
             ("videos", f"{len(training):,} of {len(training.classes):,} classes{kept}"),
-            ("network", f"{chosen.network}, {summary.count_parameters(model):,} parameters"),
+            (
+                "network",
+                f"{network['network']}, depth {depth}, width {width}, {parameters:,} parameters",
+            ),
             ("weights", chosen.weights or "random"),
+            ("clips", f"{recipe.clip}, crop {recipe.crop}{other}"),
+            ("pixels", f"normalized as by {model.source}"),
             ("recipe", recipe.name),
+            ("frozen", freezing.describe_frozen(model)),
             ("length", f"{epochs:,} epochs of {steps:,} steps of {batch_size:,} clips"),
-            ("rate", f"at most {rate:.6g}"),
+            ("rate", f"peak {rate:.6g}, {recipe.schedule.replace('_', '-')}{warmup}"),
             ("run", chosen.folder),
         ]
     )
@@ -212,11 +229,12 @@ def _print_plan(chosen, recipe, model, training, validation, epochs, steps, batc
 def _print_result(chosen, recipe, model, history, training, validation):
     path = os.path.join(chosen.folder, FINAL)
     epoch = len(history["loss"]) - 1
-    if recipe.early_stopping:
+    best = bool(recipe.early_stopping) and epoch >= recipe.warmup_epochs
+    if best:
         # Its weights are those that the model ends with. NaN is not the best of anything.
-        losses = np.asarray(history["val_loss"])
-        epoch = int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
-    facts = [("epoch", f"{epoch + 1}, the best" if recipe.early_stopping else f"{epoch + 1}")]
+        losses = np.asarray(history["val_loss"])[recipe.warmup_epochs :]
+        epoch = recipe.warmup_epochs + int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
+    facts = [("epoch", f"{epoch + 1}, the best" if best else f"{epoch + 1}")]
     for word, heading in _METRICS.items():
         parts = {"": "in training", "val_": "in validation"}
         values = [

@@ -41,26 +41,36 @@ def add_to(parser):
     )
     network = parser.add_argument_group("network")
     network.add_argument(
-        "--network", choices=("C2D", "I3D", "NLC2D", "NLI3D"), default="NLI3D", help="NLI3D"
+        "--network",
+        choices=("C2D", "I3D", "NLC2D", "NLI3D"),
+        help="architecture (default: that of --weights NAME, else NLI3D)",
     )
     network.add_argument(
-        "--depth", type=_depth, default=50, help="50, 101, or four block counts: 1,1,1,1; 50"
+        "--depth",
+        type=_depth,
+        help="ResNet depth: 50, 101, or blocks per stage, such as 3,4,6,3 (default: that of "
+        "--weights NAME, else 50)",
     )
-    network.add_argument("--width", type=arguments.count, default=64, help="of the stem; 64")
+    network.add_argument(
+        "--width",
+        type=arguments.count,
+        help="channels of the stem (default: that of --weights NAME, else 64)",
+    )
     network.add_argument(
         "--weights",
         metavar="NAME|FILE",
-        help="to begin with: a name of `keras-nonlocal weights`, imagenet, or a .keras or "
-        ".weights.h5 file; random if left out",
+        help="initial weights: a name of `keras-nonlocal weights`, imagenet, or a .keras or "
+        ".weights.h5 file (default: random, for recipes that train all of them). NAME brings its "
+        "network, clip and crop along",
     )
     network.add_argument(
         "--layers-of",
         choices=SOURCES,
-        default="video-nonlocal-net",
-        help="whose layer list to follow; video-nonlocal-net",
+        help="implementation whose layers to follow (default: that of --weights NAME, else "
+        "video-nonlocal-net)",
     )
     changes = parser.add_argument_group("instead of what the recipe says")
-    changes.add_argument("--clip", metavar="FRAMESxSTRIDE", help="of the clips")
+    changes.add_argument("--clip", metavar="FRAMESxSTRIDE", help="of the clips, such as 8x8")
     changes.add_argument("--crop", type=_crop, metavar="PIXELS", help="of the network")
     changes.add_argument("--epochs", type=arguments.count, help="passes through the videos")
     changes.add_argument(

@@ -1,5 +1,7 @@
 """Writes the Python that arguments of `keras-nonlocal train` stand for."""
 
+import keras
+
 from keras_nonlocal.commands import training_settings
 from keras_nonlocal.models import calls
 
@@ -38,6 +40,8 @@ def _write_begin(chosen, recipe, devices):
     if chosen.num_processes > 1:
         given = (chosen.num_processes, chosen.process_id, chosen.coordinator)
         lines.append(calls.write_call("knl.training.distribution.join", *given))
+    elif keras.distribution.distribution() is not None:
+        lines.append("knl.training.distribution.join(1)")
     if recipe.precision != "float32":
         lines.append(calls.write_call("keras.config.set_dtype_policy", recipe.precision))
     if changes:
@@ -79,7 +83,8 @@ def _write_datasets(chosen, model, batch_size):
 
 def _write_network(chosen, recipe, batch_size, devices):
     options = training_settings.network_options(chosen, recipe, classes=None)
-    build = calls.write_call(f"knl.{chosen.network}", **options)
+    network = training_settings.network_of(chosen)["network"]
+    build = calls.write_call(f"knl.{network}", **options)
     build = build.replace("classes=None", "classes=len(training.classes)")
     seed = calls.write_call("keras.utils.set_random_seed", chosen.seed)
     lines = [f"model = {build}"]

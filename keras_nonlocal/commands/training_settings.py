@@ -7,6 +7,7 @@ import keras
 
 from keras_nonlocal.checkpoints import zoo
 from keras_nonlocal.models.architecture import parse_clip
+from keras_nonlocal.training.recipe import Recipe
 from keras_nonlocal.training.recipes import RECIPES
 
 # Arguments of `data.read_videos`.
@@ -16,15 +17,60 @@ CHANGES = ("clip", "crop", "epochs", "accumulation", "precision", "norms", "lear
 
 
 def changes_of(chosen):
-    """Gives the fields of the recipe that the arguments replace."""
+    """Returns the fields of the recipe that the arguments replace.
+
+    Raises:
+        ValueError: if the weights are of other clips than the recipe.
+    """
     changes = {name: getattr(chosen, name) for name in CHANGES}
     changes = {name: value for name, value in changes.items() if value is not None}
     recipe = RECIPES[chosen.recipe]
+    if changes.get("norms") == "frozen":
+        changes["weights"] = "trained"
+    record = record_of(chosen)
+    if record is not None and record.clip is not None:
+        clip = changes.get("clip", recipe.clip)
+        if clip == Recipe.clip and "clip" not in changes:
+            changes["clip"] = record.clip
+        elif parse_clip(clip) != parse_clip(record.clip):
+            of = "" if "clip" in changes else f" by --recipe {recipe.name}"
+            raise ValueError(
+                f"--weights {record.name} are of clips {record.clip}. Received: clips of {clip}"
+                f"{of}. Give --clip {record.clip}, or begin with a .keras file, whose weights go "
+                "into networks of other clips."
+            )
+        if recipe.crop == Recipe.crop:
+            changes.setdefault("crop", record.crop)
     if "learning_rate" in changes:
         # Of the batch that is taken, so that nothing scales it.
         batch_size = chosen.batch_size or recipe.batch_size
         changes["batch_size"] = batch_size * changes.get("accumulation", recipe.accumulation)
     return {name: value for name, value in changes.items() if value != getattr(recipe, name)}
+
+
+def record_of(chosen):
+    """Returns the `Checkpoint` that `--weights` names, or None."""
+    return zoo.CHECKPOINTS.get(chosen.weights)
+
+
+def network_of(chosen):
+    """Returns what the network is: the arguments, where left out those of the weights.
+
+    Args:
+        chosen: the parsed arguments.
+
+    Returns:
+        Dictionary of `network`, `depth`, `width`, and `layers_of` if it is known.
+    """
+    record = record_of(chosen)
+    known = {} if record is None else record.arguments
+    network = {
+        "network": chosen.network or (record.builder if known else "NLI3D"),
+        "depth": chosen.depth or known.get("depth", 50),
+        "width": chosen.width or known.get("width", 64),
+        "layers_of": chosen.layers_of or known.get("source"),
+    }
+    return {name: value for name, value in network.items() if value is not None}
 
 
 def share_of(validation):
@@ -59,8 +105,8 @@ def settings_of(chosen, recipe, batch_size, devices):
     Returns:
         Dictionary from arguments to their values, without those that were left out.
     """
-    names = (*OF_VIDEOS, "validation", "network", "depth", "width", "weights")
-    given = {name: getattr(chosen, name) for name in ("source", *names, "layers_of", "seed")}
+    names = ("source", *OF_VIDEOS, "validation", "weights", "seed")
+    given = {name: getattr(chosen, name) for name in names} | network_of(chosen)
     # Norms have the statistics of each device's share, so that their number counts.
     given.update(batch_size=batch_size, replicas=max(len(devices), 1))
     given.update({"drop_missing": True} if chosen.drop_missing else {})
@@ -99,19 +145,20 @@ def network_options(chosen, recipe, classes):
         )
     if not known:
         _check_weights_file(weights)
+    record = record_of(chosen)
+    clip = recipe.clip.partition("@")[0]
     options = {
         "depth": chosen.depth,
         "width": chosen.width,
         "source": chosen.layers_of,
-        "clip": recipe.clip.partition("@")[0],
+        # Named weights bring theirs, which `changes_of` has compared.
+        "clip": None if record is not None else clip,
         "weights": None if is_model_file(weights) else weights,
-        "classifier_activation": "sigmoid" if recipe.labels == "several" else "softmax",
+        "classifier_activation": "sigmoid" if recipe.labels == "several" else None,
     }
-    defaults = {"depth": 50, "width": 64, "source": "video-nonlocal-net", "clip": "8x8"}
-    defaults.update(weights=None, classifier_activation="softmax")
-    frames, _ = parse_clip(options["clip"])
+    frames, _ = parse_clip(clip)
     return {
-        **{key: value for key, value in options.items() if value != defaults[key]},
+        **{key: value for key, value in options.items() if value is not None},
         "input_shape": (frames, recipe.crop, recipe.crop, 3),
         "classes": classes,
     }

@@ -4,6 +4,8 @@ import inspect
 
 import keras
 
+from keras_nonlocal.keras_models import refuse_tf_keras
+
 
 def check_graph(model):
     """Refuses what has no graph of one input and one output to follow.
@@ -14,13 +16,7 @@ def check_graph(model):
     Raises:
         ValueError: with what is wrong.
     """
-    if any(base.__module__.partition(".")[0] == "tf_keras" for base in type(model).__mro__):
-        raise ValueError(
-            "`model` must be a model of Keras 3. Received: "
-            f"{type(model).__name__} of tf_keras, which is Keras 2. Save it with tf_keras as a "
-            ".keras file, load that with keras.saving.load_model, and unset TF_USE_LEGACY_KERAS, "
-            "by which tf.keras is tf_keras."
-        )
+    refuse_tf_keras("model", model)
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
     if not isinstance(model, keras.Model) or not inputs or not outputs:
         way_out = "Pass a keras.Model."

@@ -3,8 +3,9 @@
 import re
 
 import keras
+import numpy as np
 
-from keras_nonlocal.training import freezing, norms, optimizers
+from keras_nonlocal.training import checks, freezing, norms, optimizers
 from keras_nonlocal.training.labels import CrossEntropy, TopAccuracy
 from keras_nonlocal.training.loss_scaling import LossScaleOptimizer
 from keras_nonlocal.training.outputs import find_activation
@@ -13,6 +14,8 @@ from keras_nonlocal.training.outputs import find_activation
 def prepare(recipe, model):
     """Sets dropout and norms as the recipe says, and fixes what is not to be trained."""
     _check_precision(recipe, model)
+    if recipe.weights == "trained":
+        _check_trained(recipe, model)
     if recipe.dropout is not None:
         _set_dropout(recipe, model)
     if recipe.norms == "frozen":
@@ -42,7 +45,30 @@ def compile(recipe, model, schedule, from_logits=None):
     optimizer = _make_optimizer(recipe, model, schedule)
     if recipe.precision == "mixed_float16":
         optimizer = LossScaleOptimizer(optimizer)
-    model.compile(optimizer, loss, metrics=metrics)
+    jit_compile = False if checks.has_several_replicas(model) else "auto"
+    model.compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile)
+
+
+def _check_trained(recipe, model):
+    """Raises if all batch norms are as built: statistics and shift of 0, variance of 1."""
+    norms = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    built = [
+        np.all(np.asarray(getattr(norm, name)) == value)
+        for norm in norms
+        for name, value in (("moving_mean", 0), ("moving_variance", 1), ("beta", 0))
+        if getattr(norm, name) is not None
+    ]
+    if norms and all(built):
+        raise ValueError(
+            f"The network must have trained weights for {recipe.name!r}, which has "
+            f"weights='trained'. Received: {model.name!r}, with random ones. Build it with "
+            "`weights=`, such as a name of `keras_nonlocal.list_weights()`, load weights before "
+            "`prepare`, or train from random weights by KINETICS_COSINE."
+        )
 
 
 def _make_optimizer(recipe, model, schedule):

@@ -201,7 +201,7 @@ def _check_labels(name, model, labels):
 
 
 def _check_replicas(model, batch_size):
-    count = _count_replicas(model)
+    count = count_replicas(model)
     if batch_size is not None and batch_size % count:
         below = batch_size // count * count
         near = f"{below} or {below + count}" if below else f"{count}"
@@ -211,8 +211,16 @@ def _check_replicas(model, batch_size):
         )
 
 
-def _count_replicas(model):
-    """Devices of this process among which its batches are divided."""
+def has_several_replicas(model):
+    """Returns whether a strategy of TensorFlow divides the model's batches among several replicas.
+
+    Keras cannot compile such a model by XLA, whatever `jit_compile="auto"` comes to.
+    """
+    return keras.backend.backend() == "tensorflow" and count_replicas(model) > 1
+
+
+def count_replicas(model):
+    """Returns the number of devices of this process among which its batches are divided."""
     if keras.backend.backend() == "tensorflow":
         return model.distribute_strategy.num_replicas_in_sync
     distribution = keras.distribution.distribution()

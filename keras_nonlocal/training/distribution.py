@@ -7,6 +7,7 @@ each batch, gradients and batch statistics are those of the whole batch.
 import atexit
 import contextlib
 import dataclasses
+import logging
 import os
 import re
 import socket
@@ -27,8 +28,8 @@ class Process:
     Attributes:
         index: number of this process, from 0; number 0 is the chief, the one that writes.
         count: number of processes.
-        local_devices: names of the devices of this process; `()` for a process alone, whose
-            devices are left to Keras.
+        local_devices: names of the devices of this process; `()` for a process alone on
+            TensorFlow, or with one device.
     """
 
     index: int
@@ -39,9 +40,10 @@ class Process:
 def join(num_processes, process_id=None, coordinator=None, timeout=300.0):
     """Makes this process one of several that train together.
 
-    To be called before anything else is computed, in each of them. A process alone is left as it
-    is. Afterwards Keras divides batches over all devices of all processes, and `clip_dataset` reads
-    the share of this one. Put the training itself inside `guarded`.
+    Call it in each of them before anything else is computed, and before the model is built.
+    Afterwards Keras divides batches over all devices of all processes, and `clip_dataset` reads
+    the share of this one. Put the training itself inside `guarded`. On JAX a process alone divides
+    its batches over all of its devices as well; on TensorFlow it is left as it is.
 
     Under Slurm and in indexed jobs of Kubernetes, what is not given comes from the environment.
 
@@ -77,7 +79,7 @@ def join(num_processes, process_id=None, coordinator=None, timeout=300.0):
             f"Received: num_processes={num_processes!r}. A process alone is 1."
         )
     if num_processes == 1:
-        return Process(0, 1)
+        return _join_alone()
     if keras.backend.backend() != "jax":
         raise ValueError(
             "Several processes need the JAX backend. Received: "
@@ -101,7 +103,7 @@ def join(num_processes, process_id=None, coordinator=None, timeout=300.0):
         peers = {0: peer}
         address = f"127.0.0.1:{rendezvous.relayed((host, answer['port']))}"
     keras.distribution.initialize(address, num_processes, index)
-    keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
+    _use_all_devices()
     _lifeline = Lifeline(index, num_processes, peers)
     # After JAX's own, and so run before it.
     atexit.register(_lifeline.end)
@@ -109,6 +111,35 @@ def join(num_processes, process_id=None, coordinator=None, timeout=300.0):
     import jax
 
     return Process(index, num_processes, tuple(map(str, jax.local_devices())))
+
+
+def _join_alone():
+    if keras.backend.backend() != "jax":
+        return Process(0, 1)
+    import jax
+
+    if jax.local_device_count() == 1:
+        return Process(0, 1)
+    _use_all_devices()
+    return Process(0, 1, tuple(map(str, jax.local_devices())))
+
+
+def warn_of_idle_devices():
+    """Logs a warning where a process on JAX leaves some of its devices unused."""
+    if keras.backend.backend() != "jax" or keras.distribution.distribution() is not None:
+        return
+    import jax
+
+    if jax.local_device_count() > 1:
+        logging.getLogger("keras_nonlocal").warning(
+            "One of %s devices is used. `keras_nonlocal.training.distribution.join(1)`, called "
+            "before the model is built, uses all.",
+            jax.local_device_count(),
+        )
+
+
+def _use_all_devices():
+    keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
 
 
 def _find_process_id(process_id, num_processes):

@@ -9,7 +9,7 @@ from keras_nonlocal.runs.callback_states import check_callbacks
 from keras_nonlocal.runs.folder import FINAL, Run
 from keras_nonlocal.runs.interruption import Interruption
 from keras_nonlocal.training import distribution
-from keras_nonlocal.training.checks import check_before_training
+from keras_nonlocal.training.checks import check_before_training, has_several_replicas
 from keras_nonlocal.training.loop import Loop
 from keras_nonlocal.training.plan import Plan, count_steps
 
@@ -41,6 +41,8 @@ def train(
     The folder holds `run.json` (settings, and versions of each start), `checkpoints/`,
     `curves.csv`, `curves.png` (with the extra `viz`), `tensorboard/`, `best.keras`, and at the end
     `model.keras`.
+
+    A model on several replicas of a strategy is trained without XLA.
 
     Validation is with the weights that the final model would have: averages, if the optimizer
     has `use_ema`, and precise statistics, if asked for. Then the trained ones come back. SIGTERM
@@ -104,6 +106,13 @@ def train(
     plan = Plan(epochs, precise_norm_batches, monitor, mode, checkpoint_steps, checkpoint_seconds)
     check_before_training(model, training, validation)
     check_callbacks(callbacks)
+    distribution.warn_of_idle_devices()
+    if has_several_replicas(model) and model.jit_compile:
+        logging.getLogger("keras_nonlocal").warning(
+            "XLA is off in this training: Keras cannot compile across the replicas of a strategy."
+        )
+        model.jit_compile = False
+        model.train_function = model.test_function = None
     everything = {
         "epochs": epochs,
         "steps_per_epoch": count_steps(training),

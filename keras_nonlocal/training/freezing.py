@@ -41,6 +41,29 @@ def freeze_until(model, stage):
         model.compiled = False
 
 
+def describe_frozen(model):
+    """Returns in words which layers of a network are not trained, and whether its norms are frozen.
+
+    Args:
+        model: a `keras.Model`.
+
+    Example:
+
+    >>> model = keras_nonlocal.C2D(input_shape=(4, 32, 32, 3), depth=(1, 1, 1, 1), width=8)
+    >>> freeze_until(model, 2)
+    >>> describe_frozen(model)
+    'conv1, res2'
+    """
+    layers = [layer for layer in model._flatten_layers(False) if layer.weights]
+    stages = {layer.name.split("_")[0]: True for layer in layers}
+    for layer in layers:
+        stages[layer.name.split("_")[0]] &= not layer.trainable_variables
+    frozen = [stage for stage, still in stages.items() if still]
+    if any(getattr(layer, "frozen", False) for layer in model._flatten_layers()):
+        frozen.append("statistics of norms")
+    return ", ".join(frozen) or "nothing"
+
+
 def layer_rates(model, factor, stages=STAGES):
     """Gives rates that shrink from the classifier to the input, stage by stage.
 

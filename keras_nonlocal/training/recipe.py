@@ -23,6 +23,8 @@ class Recipe:
     Args:
         name: by which `keras-nonlocal train --recipe` knows it.
         description: the command, the result to expect, and the source.
+        weights: `"any"`, random ones too, or `"trained"`: of another training, which `prepare`
+            checks. What freezes weights or statistics needs trained ones.
         batch_size: clips in a step, of all devices, for which `learning_rate` is told.
         learning_rate: greatest rate at that batch.
         clips_seen: length of the training, counted in clips.
@@ -59,7 +61,8 @@ class Recipe:
         precision: policy under which the network must be built: `"float32"`,
             `"mixed_bfloat16"`, or `"mixed_float16"`, whose loss is scaled.
         early_stopping: epochs without a smaller validation loss after which training ends, with
-            the weights of the best; `None` for never.
+            the weights of the best; `None` for never. Epochs of the warm-up do not count. It
+            needs `epochs`.
         clip: frames x stride of the clips.
         crop: side of the square that the network sees, in pixels.
         short_side: pair of pixels from which the short side is drawn before cropping. `None`:
@@ -90,6 +93,7 @@ class Recipe:
     description: str
     batch_size: int
     learning_rate: float
+    weights: str = "any"
     clips_seen: int | None = None
     epochs: int | None = None
     schedule: str = "half_cosine"
@@ -192,13 +196,15 @@ class Recipe:
             model: a network of `C2D`, `I3D`, `NLC2D` or `NLI3D`. It is changed.
 
         Raises:
-            ValueError: if the network was built under another policy than `precision`, or has
-                no dropout to set.
+            ValueError: if the network was built under another policy than `precision`, has no
+                dropout to set, or was never trained although `weights="trained"`.
         """
         applying.prepare(self, model)
 
     def compile(self, model, steps_per_epoch, batch_size, from_logits=None):
         """Gives a network its optimizer, loss and metrics.
+
+        On several replicas of a strategy it is compiled without XLA.
 
         Args:
             model: a `keras.Model` from clips to `(batch, classes)`.
@@ -213,12 +219,17 @@ class Recipe:
         schedule = self.make_schedule(steps_per_epoch, batch_size)
         applying.compile(self, model, schedule, from_logits)
 
+    @property
+    def warmup_epochs(self):
+        """Epochs in which the rate still rises, of a recipe with `epochs`."""
+        return math.ceil(self.warmup * self.epochs)
+
     def callbacks(self):
         """Gives the callbacks of `fit` that the recipe asks for.
 
         Returns:
-            List of `keras.callbacks.Callback`: early stopping, or none. It watches the loss of
-            the validation, which `fit` must be given then.
+            List of `keras.callbacks.Callback`: early stopping, or none. It watches the validation
+            loss from the end of the warm-up on, and `fit` must be given validation data then.
         """
         if self.early_stopping is None:
             return []
@@ -227,6 +238,7 @@ class Recipe:
                 monitor="val_loss",
                 mode="min",
                 patience=self.early_stopping,
+                start_from_epoch=self.warmup_epochs,
                 restore_best_weights=True,
             )
         ]

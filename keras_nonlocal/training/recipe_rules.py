@@ -5,6 +5,7 @@ import re
 
 _CLIP = r"[1-9]\d*x[1-9]\d*(@\d+(\.\d+)?)?"
 _CHOICES = {
+    "weights": ("any", "trained"),
     "optimizer": ("sgd", "adamw"),
     "schedule": ("steps", "half_cosine"),
     "labels": ("one", "several"),
@@ -92,6 +93,19 @@ def _check_together(recipe):
         raise ValueError(
             "A recipe must have `epochs` or `clips_seen`, the length of the training. "
             "Received: neither. Give `epochs`."
+        )
+    if recipe.early_stopping is not None and recipe.epochs is None:
+        raise ValueError(
+            "`early_stopping` counts epochs and must go with `epochs`. Received: early_stopping="
+            f"{recipe.early_stopping}, epochs=None. Give `epochs` in place of `clips_seen`."
+        )
+    frozen = [f"freeze_until={recipe.freeze_until}"] if recipe.freeze_until else []
+    frozen += ["norms='frozen'"] if recipe.norms == "frozen" else []
+    if frozen and recipe.weights != "trained":
+        raise ValueError(
+            "`weights` must be 'trained' in a recipe that freezes weights or statistics: random "
+            f"ones would stay random. Received: weights={recipe.weights!r}, {', '.join(frozen)}. "
+            "Give weights='trained', or freeze nothing."
         )
     shares = (recipe.warmup, *recipe.decay_at)
     if sorted(shares) != list(shares) or not all(0 <= share < 1 for share in shares):

@@ -2,6 +2,10 @@
 
 import contextlib
 
+import keras
+
+from keras_nonlocal.training import distribution
+
 
 def evaluate(model, dataset, callbacks):
     """Gives the loss and the metrics of a model on a dataset.
@@ -20,11 +24,16 @@ def evaluate(model, dataset, callbacks):
 
 @contextlib.contextmanager
 def _taken_as_built(model):
-    """Lets Keras evaluate a first batch that does not divide by the replicas.
+    """Lets Keras evaluate batches that do not divide by the replicas.
 
     To see what is still to be built, and even if nothing is, it averages the replicas' shares of
-    that batch, which fails where one is larger than another.
+    the first batch, which fails where one is larger than another. On JAX it cannot divide any such
+    batch: a process alone computes them whole on each of its devices.
     """
+    if keras.backend.backend() == "jax" and distribution.process_count() == 1:
+        with distribution.alone():
+            yield
+        return
     # Found before the method of the class. TensorFlow's models alone have one.
     model._maybe_symbolic_build = lambda **batch: None
     try:

@@ -1,6 +1,8 @@
 """What `train` makes of its arguments, what it prints, and how it ends."""
 
 import contextlib
+import dataclasses
+import functools
 import json
 import logging
 import os
@@ -10,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import keras
@@ -28,11 +31,25 @@ from tests.made_videos import moving_bars, write
 from .conftest import run
 
 TINY = "--network C2D --depth 1,1,1,1 --width 4 --clip 4x2 --crop 32 --batch-size 2".split()
-WORDS = ["train", "videos", "--run", "runs/first", *TINY]
+START = ["train", "videos", "--run", "runs/first"]
+WORDS = [*START, *TINY, "--weights", "tiny.weights.h5"]
 FIRST = [*WORDS, "--epochs", "1", "--validation", "0.2", "--seed", "3"]
 
 
+@functools.cache
+def tiny_weights():
+    """Weights as after a training, the bytes of a file."""
+    shape = {"depth": (1, 1, 1, 1), "width": 4, "input_shape": (4, 32, 32, 3), "classes": 2}
+    model = knl.C2D(**shape)
+    model.get_layer("conv1_norm").moving_mean.assign([0.1, 0.2, 0.3, 0.4])
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "tiny.weights.h5")
+        model.save_weights(path)
+        return path.read_bytes()
+
+
 def make_videos(folder):
+    (folder / "tiny.weights.h5").write_bytes(tiny_weights())
     for number in range(10):
         path = folder / "videos" / ("run", "jump")[number % 2] / f"{number}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,12 +113,15 @@ def test_the_run_says_what_it_does_and_what_came_out(there):
     printed = (there / "printed").read_text()
     for line in (
         "videos      8 of 2 classes, 2 to validate with",
-        "network     C2D, 32,290 parameters",
-        "weights     random",
+        "network     C2D, depth 1-1-1-1, width 4, 33,254 parameters",
+        "weights     tiny.weights.h5",
+        "clips       4x2, crop 32",
+        "pixels      normalized as by video-nonlocal-net",
         "recipe      fine-tuning",
+        "frozen      statistics of norms",
         "length      1 epochs of 4 steps of 2 clips",
-        "rate        at most 0.000625",
-        "epoch       1, the best",
+        "rate        peak 0.005, half-cosine, warm-up 5%",
+        "epoch       1",
     ):
         assert f"  {line}\n" in printed
     assert re.search(r"\n  loss        \d\.\d{4} in training, \d\.\d{4} in validation\n", printed)
@@ -112,7 +132,8 @@ def test_the_run_says_what_it_does_and_what_came_out(there):
 def test_the_printed_python_ends_with_the_same_weights(there, tmp_path, monkeypatch):
     script = (there / "runs/first/train.py").read_text()
     monkeypatch.chdir(tmp_path)
-    os.symlink(there / "videos", "videos")
+    for name in ("videos", "tiny.weights.h5"):
+        os.symlink(there / name, name)
     keras.utils.set_random_seed(99)
     exec(script, {})
     for mine, its in zip(
@@ -127,6 +148,7 @@ def test_the_folder_tells_how_to_repeat_it(there):
     facts = json.loads((there / "runs/first/run.json").read_text())["settings"]["settings"]
     assert facts["recipe"]["crop"] == 32 and facts["recipe"]["epochs"] == 1
     assert facts["seed"] == 3 and facts["batch_size"] == 2 and facts["replicas"] == 1
+    assert (facts["network"], facts["depth"], facts["width"]) == ("C2D", [1, 1, 1, 1], 4)
     rows = (there / "runs/first/videos.csv").read_text().splitlines()
     assert rows[0] == "part,path,labels,bytes" and len(rows) == 11
     size = os.path.getsize(there / "videos/run/0.mp4")
@@ -136,10 +158,10 @@ def test_the_folder_tells_how_to_repeat_it(there):
 OTHERS = {
     "seed": (["--seed", "4"], "--seed: was 3, is 4"),
     "share": (["--validation", "0.3"], "--validation: was '0.2', is '0.3'"),
-    "rate": (["--learning-rate", "0.5"], "--learning-rate: was 0.005, is 0.5"),
+    "rate": (["--learning-rate", "0.5"], "--learning-rate: was 0.01, is 0.5"),
     "recipe": (["--recipe", "charades"], "--recipe: was 'fine-tuning', is 'charades'"),
     "width": (["--width", "8"], "--width: was 4, is 8"),
-    "weights": (["--weights", "imagenet"], "--weights: was left out, is 'imagenet'"),
+    "weights": (["--weights", "imagenet"], "--weights: was 'tiny.weights.h5', is 'imagenet'"),
     "replicas": (["--replicas", "2"], "--replicas: was 1, is 2"),
 }
 
@@ -236,16 +258,23 @@ def test_what_is_logged_is_told(given, capsys, monkeypatch):
     assert logging.getLogger("keras_nonlocal").handlers == []
 
 
-def test_the_best_epoch_is_one_with_a_loss(given, capsys, monkeypatch):
+def test_the_best_epoch_is_one_with_a_loss_after_the_warm_up(given, capsys, monkeypatch):
+    losses = {"loss": [4.0, 3.0, 2.0, 1.0], "val_loss": [1.0, float("nan"), 2.5, 2.75]}
+
     def train(*arguments, **options):
         history = keras.callbacks.History()
-        history.history = {"loss": [3.0, 2.0, 1.0], "val_loss": [float("nan"), 2.5, 2.75]}
+        history.history = losses
         return history
 
     monkeypatch.setattr(fitting, "train", train)
-    _, printed, _ = run(capsys, *FIRST)
-    assert "  epoch       2, the best\n" in printed
+    recipe = dataclasses.replace(RECIPES["fine-tuning"], early_stopping=2)
+    monkeypatch.setitem(RECIPES, "fine-tuning", recipe)
+    _, printed, _ = run(capsys, *FIRST, "--epochs", "20")  # one of which warms up
+    assert "  epoch       3, the best\n" in printed
     assert "2.0000 in training, 2.5000 in validation" in printed
+    _, _, noise = run(capsys, *WORDS)
+    assert "fine-tuning stops early, by the validation loss" in noise
+    assert "Add --validation 0.2" in noise
 
 
 def test_the_test_that_it_prints_is_a_command(there, capsys):
@@ -317,13 +346,13 @@ def test_a_rate_is_that_of_the_batch(given, capsys):
     words = ["--validation", "0.2", "--learning-rate", "0.03", "--accumulation", "2"]
     _, printed, _ = run(capsys, *WORDS, *words, "--recipe", "kinetics")
     assert float(given["model"].optimizer.learning_rate) == pytest.approx(0.03)
-    assert "rate        at most 0.03\n" in printed
+    assert "rate        peak 0.03, steps\n" in printed
     assert "learning_rate=0.03, batch_size=4)" in script_in(printed + "\n\nTrained ")
 
 
 def test_the_network_and_its_pixels_are_those_asked_for(given, capsys):
     words = ["--network", "NLI3D", "--layers-of", "pyslowfast", "--recipe", "kinetics"]
-    code, printed, noise = run(capsys, *WORDS, *words)
+    code, printed, noise = run(capsys, *START, *TINY, *words)
     assert code == 0, noise
     assert given["model"].name == "nli3d" and given["validation"] is None
     assert given["model"].network_source == "pyslowfast"
@@ -346,6 +375,7 @@ def test_charades_ends_in_a_sigmoid(given, capsys, monkeypatch):
 def test_weights_of_a_model_file_are_transferred(given, folder, capsys):
     shape = {"depth": (1, 1, 1, 1), "width": 4, "input_shape": (8, 32, 32, 3), "classes": 2}
     giver = knl.C2D(**shape)
+    giver.get_layer("conv1_norm").moving_mean.assign([0.1, 0.2, 0.3, 0.4])
     giver.save(folder / "short.keras")
     code, printed, noise = run(capsys, *WORDS, "--recipe", "long-clips", "--weights", "short.keras")
     assert code == 0, noise
@@ -381,15 +411,66 @@ def test_replicas_share_the_batch(given, capsys):
     compile(script_in(printed + "\n\nTrained "), "script", "exec")
 
 
+def test_a_name_brings_its_network_clip_and_crop(given, folder, capsys):
+    words = [*START, "--weights", "camera_motion", "--batch-size", "2", "--validation", "0.2"]
+    changes = training_settings.changes_of(cli._build_parser(words).parse_args(words))
+    assert changes == {"clip": "8x2", "crop": 64}
+    # Another crop can be asked for, and is pointed out.
+    code, printed, noise = run(capsys, *words, "--crop", "32")
+    assert code == 0, noise
+    assert given["model"].input_shape == (None, 8, 32, 32, 3)
+    assert given["training"].element_spec[0].shape[1:] == (8, 32, 32, 3)
+    settings = json.loads((folder / "runs/first/run.json").read_text())["settings"]["settings"]
+    facts = {name: settings[name] for name in ("network", "depth", "width")}
+    assert facts == {"network": "NLI3D", "depth": [1, 1, 1, 1], "width": 16}
+    assert (settings["recipe"]["clip"], settings["recipe"]["crop"]) == ("8x2", 32)
+    assert "  network     NLI3D, depth 1-1-1-1, width 16, " in printed
+    assert "  clips       8x2, crop 32 (weights trained at 64)\n" in printed
+    lines = script_in(printed + "\n\nTrained ").splitlines()
+    (build,) = [line for line in lines if line.startswith("model = ")]
+    assert 'knl.NLI3D(weights="camera_motion", input_shape=(8, 32, 32, 3), classes=' in build
+
+
+FROZEN = {
+    "by default": ([], "--recipe fine-tuning starts"),
+    "norms": (
+        ["--recipe", "kinetics", "--norms", "frozen"],
+        "--recipe kinetics with --norms frozen starts",
+    ),
+}
+
+
+@pytest.mark.parametrize("words, begin", FROZEN.values(), ids=FROZEN)
+def test_random_weights_are_not_frozen(words, begin, given, folder, capsys):
+    code, printed, noise = run(capsys, *START, *words)
+    assert (code, printed, given) == (1, "", {})
+    assert f"{begin} from trained weights. Received: no --weights. Add --weights cam" in noise
+    assert "or train from random weights by --recipe kinetics-cosine." in noise
+    assert not (folder / "runs").exists()
+
+
+CONTRADICTIONS = {
+    "clip": (["--clip", "4x2"], "are of clips 8x2. Received: clips of 4x2. Give --clip 8x2"),
+    "recipe": (["--recipe", "long-clips"], "clips of 32x4 by --recipe long-clips"),
+    "depth": (["--depth", "101"], "`depth`.*weights='camera_motion'"),
+    "width": (["--width", "8"], "`width`.*weights='camera_motion'"),
+    "network": (["--network", "C2D"], "weights='camera_motion'.*NLI3D"),
+}
+
+
+@pytest.mark.parametrize("words, message", CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_what_contradicts_the_weights_is_refused(words, message, given, folder, capsys):
+    code, printed, noise = run(capsys, *START, "--weights", "camera_motion", *words)
+    assert (code, printed, given) == (1, "", {})
+    for part in message.split(".*"):
+        assert part in noise
+    assert not (folder / "runs").exists()
+
+
 FAILURES = {
-    "no validation": ([], "fine-tuning ends by the loss of a validation.*Add --validation 0.2"),
     "published file": (
         ["--weights", "a.pkl", "--validation", "0.2"],
         "convert a.pkl --to OUT.keras",
-    ),
-    "clip of the weights": (
-        ["--weights", "camera_motion", "--validation", "0.2", "--network", "NLI3D"],
-        "fixed by weights='camera_motion'",
     ),
     "replicas": (
         ["--validation", "0.2", "--replicas", "2", "--batch-size", "3"],
@@ -495,7 +576,8 @@ def test_the_command_of_each_recipe_is_one(recipe):
 
 @pytest.mark.slow
 def test_killed_and_started_again_it_ends_with_the_same_weights(trained, folder):
-    os.symlink(trained / "videos", "videos")
+    for name in ("videos", "tiny.weights.h5"):
+        os.symlink(trained / name, name)
     command = [sys.executable, "-m", "keras_nonlocal.cli", *FIRST, "--checkpoint-steps", "1"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, **quiet)

@@ -271,3 +271,14 @@ def test_a_model_that_is_not_compiled_is_named(tmp_path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)], name="raw")
     with pytest.raises(ValueError, match="model must be compiled. Received: 'raw'"):
         train(model, small.batches(), epochs=1, run=tmp_path)
+
+
+def test_replicas_train_without_xla(tmp_path, caplog):
+    """Keras cannot compile across the replicas of a strategy."""
+    with subjects.two_replicas().scope():
+        model = small.make_model(keras.optimizers.SGD(0.1), jit_compile=True)
+    assert model.jit_compile is True
+    history = train(model, small.batches(2), epochs=1, run=tmp_path)
+    assert model.jit_compile is False
+    assert "XLA is off in this training" in caplog.text
+    assert np.isfinite(history.history["loss"]).all()

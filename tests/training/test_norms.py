@@ -301,7 +301,7 @@ def test_batches_must_be_a_positive_integer(batches):
         update_norm_statistics(small(), clips(4), batches)
 
 
-def test_jax_has_the_statistics_of_tensorflow(tmp_path):
+def test_jax_has_the_statistics_of_tensorflow_and_trains_alike_on_two_devices(tmp_path):
     model, batches = small(dropout=0.0), clips(4, 4)
     synchronize_norms(model)  # Is no obstacle there.
     model.save(tmp_path / "model.keras")
@@ -322,3 +322,9 @@ def test_jax_has_the_statistics_of_tensorflow(tmp_path):
         for i, norm in enumerate(norms_of(model)):
             np.testing.assert_allclose(answers[f"mean_{i}"], norm.moving_mean, rtol=1e-4, atol=1e-5)
             np.testing.assert_allclose(answers[f"variance_{i}"], norm.moving_variance, rtol=1e-4)
+    one = np.load(tmp_path / "trained_one_device.npz")
+    two = np.load(tmp_path / "trained_two_devices.npz")
+    start = model.get_weights()
+    assert any(np.abs(one[f"weight_{i}"] - w).max() > 1e-3 for i, w in enumerate(start))
+    for name in one.files:
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-4, atol=1e-5, err_msg=name)

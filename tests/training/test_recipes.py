@@ -22,6 +22,7 @@ from keras_nonlocal.training.recipes import (
     LONG_CLIPS,
     RECIPES,
 )
+from tests import subjects
 
 CLASSES = 6
 
@@ -30,7 +31,11 @@ def network(recipe=None, builder=knl.C2D, **options):
     several = recipe is not None and recipe.labels == "several"
     options.setdefault("classifier_activation", "sigmoid" if several else "softmax")
     shape = (4, 32, 32, 3)
-    return builder(depth=(1, 1, 1, 1), width=4, classes=CLASSES, input_shape=shape, **options)
+    model = builder(depth=(1, 1, 1, 1), width=4, classes=CLASSES, input_shape=shape, **options)
+    if recipe is not None and recipe.weights == "trained":
+        # As after a training.
+        model.get_layer("conv1_norm").beta.assign(np.linspace(-0.1, 0.1, 4))
+    return model
 
 
 def compiled(recipe, steps_per_epoch=10, batch_size=None, **options):
@@ -249,9 +254,7 @@ def test_accumulated_batches_count_as_one():
 def test_norms_alone_are_left_out_of_the_decay(recipe):
     """A step without a gradient changes what decays, and nothing else."""
     # A decay that the slowest layers show in float32.
-    model = compiled(
-        dataclasses.replace(recipe, freeze_until=None, warmup=0.0, l2=1.0), builder=knl.NLI3D
-    )
+    model = compiled(dataclasses.replace(recipe, warmup=0.0, l2=1.0), builder=knl.NLI3D)
     assert recipe.l2 == 1e-4 and recipe.weight_decay is None
     variables = model.trainable_variables
     random = np.random.default_rng(1)
@@ -290,20 +293,77 @@ def test_each_recipe_trains(recipe):
     assert any("moving_" in path for path in moved) == (recipe.norms != "frozen")
 
 
-def test_fine_tuning_fixes_the_first_stages_and_slows_the_next():
+def test_fine_tuning_trains_all_layers_and_keeps_the_statistics():
     model = compiled(FINE_TUNING)
+    assert all(layer.trainable for layer in model._flatten_layers())
+    assert model.get_layer("conv1_norm").frozen and not model.optimizer.rate_factors
+    assert (FINE_TUNING.freeze_until, FINE_TUNING.early_stopping) == (None, None)
+
+
+def test_the_first_stages_can_be_fixed_and_the_next_slowed():
+    model = compiled(dataclasses.replace(FINE_TUNING, freeze_until=2, layer_rate=0.5))
     trained = {v.path for v in model.trainable_variables}
     assert not any(path.startswith(("conv1_", "res2_")) for path in trained)
     assert any(path.startswith("res3_") for path in trained)
     factors = model.optimizer.rate_factors
     of = {stage: next(f for p, f in factors.items() if f"{stage}_" in p) for stage in ("res5",)}
-    assert of["res5"] == FINE_TUNING.layer_rate == 0.5
+    assert of["res5"] == 0.5
 
 
-def test_fine_tuning_stops_by_the_loss_of_the_validation():
-    (stop,) = FINE_TUNING.callbacks()
-    assert (stop.monitor, stop.patience, stop.restore_best_weights) == ("val_loss", 8, True)
+@pytest.mark.parametrize(
+    "name, builder", [("long-clips", knl.C2D), ("charades", knl.C2D), ("fine-tuning", knl.NLI3D)]
+)
+def test_random_weights_are_not_frozen(name, builder):
+    recipe = RECIPES[name]
+    options = {"classifier_activation": "sigmoid"} if recipe.labels == "several" else {}
+    model = network(builder=builder, **options)
+    message = f"must have trained weights for '{name}'.*with random ones. Build it with `weights=`"
+    with pytest.raises(ValueError, match=message):
+        recipe.prepare(model)
+    assert model.get_layer("conv1_norm").frozen is False
+    # One that has seen a batch is another.
+    model.get_layer("conv1_norm").moving_mean.assign(np.full(4, 0.5))
+    recipe.prepare(model)
+    assert model.get_layer("conv1_norm").frozen is True
+
+
+def test_affine_weights_count_as_trained():
+    """Files of affine norms leave the statistics as built and bring scale and shift."""
+    model = network(frozen_norm=True)
+    model.get_layer("conv1_norm").beta.assign(np.full(4, 0.5))
+    LONG_CLIPS.prepare(model)
+
+
+def test_patience_counts_from_the_end_of_the_warm_up():
+    """The loss rises while the rate does; then it falls for an epoch, and rises to the end."""
     assert KINETICS.callbacks() == []
+    options = {"early_stopping": 2, "epochs": 12, "warmup": 0.3}
+    (stop,) = dataclasses.replace(FINE_TUNING, **options).callbacks()
+    assert (stop.monitor, stop.restore_best_weights) == ("val_loss", True)
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, keras.layers.Dense(1, use_bias=False)(inputs))
+    model.stop_training = False  # As `fit` does.
+    stop.set_model(model)
+    stop.on_train_begin()
+    losses = [1.0, 2.0, 3.0, 4.0, 5.0, 4.5, 6.0, 7.0, 8.0]
+    for epoch, loss in enumerate(losses):
+        model.set_weights([np.full((1, 1), loss)])
+        stop.on_epoch_end(epoch, {"val_loss": loss})
+        if model.stop_training:
+            break
+    # 0.3 of 12 epochs are 3.6: epoch 4 is the first that counts, epoch 5 the best.
+    assert epoch == 7
+    stop.on_train_end()
+    np.testing.assert_array_equal(model.get_weights()[0], [[4.5]])
+
+
+def test_several_replicas_compile_without_xla(monkeypatch):
+    # Whatever a version of Keras makes of "auto".
+    monkeypatch.setattr(keras.Model, "_resolve_auto_jit_compile", lambda model: True)
+    monkeypatch.setattr("keras.src.trainers.trainer.model_supports_jit", lambda model: True)
+    assert compiled(KINETICS).jit_compile is True
+    with subjects.two_replicas().scope():
+        assert compiled(KINETICS).jit_compile is False
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
@@ -414,6 +474,12 @@ MISTAKES = {
         "must have its decay in `weight_decay`.*Received: l2=0.0001, weight_decay=0.05.",
     ),
     "adamw": ({"optimizer": "adamw", "l2": 0.0}, "weight_decay=None. Give.*or 0.0 for none"),
+    "frozen norms of random weights": (
+        {"norms": "frozen"},
+        "`weights` must be 'trained'.*Received: weights='any', norms='frozen'. Give weights=",
+    ),
+    "frozen stages of random weights": ({"freeze_until": 2}, "weights='any', freeze_until=2."),
+    "early stopping by clips": ({"early_stopping": 3}, "`early_stopping` counts epochs"),
     "falling shares": ({"decay_at": (0.7, 0.3)}, "rising shares.*decay_at=(0.7, 0.3)"),
     "steps as shares": ({"decay_at": (150_000,)}, "rising shares of the length"),
     "other schedule": ({"schedule": "half_cosine"}, "left empty but for schedule='steps'"),
@@ -445,8 +511,9 @@ RULES = {
     "batch_size": ((0, 8.0, None), "an integer of at least 1", (1,)),
     "accumulation": ((0, True), "an integer of at least 1", (1,)),
     "precise_norm_batches": ((-1, 0.5), "an integer of at least 0", (0,)),
-    "freeze_until": ((0, 6, "res2"), "an integer from 1 to 5, or None", (1, 5, None)),
-    "early_stopping": ((0, -1), "an integer of at least 1, or None", (1, None)),
+    "weights": ((None, "random"), "one of 'any', 'trained'", ("trained",)),
+    "freeze_until": ((0, 6, "res2"), "an integer from 1 to 5, or None", (None,)),
+    "early_stopping": ((0, -1), "an integer of at least 1, or None", (None,)),
     "labels_of": (("index",), "one of 'video', 'clip'", ("clip",)),
     "clip": (("8", "8x", "0x8", "8x0", (8, 8), "8x8x8"), "frames x stride", ("32x2",)),
     "short_side": (
