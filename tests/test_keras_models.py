@@ -18,6 +18,11 @@ CALLS = {
     "save_checkpoint": lambda model: knl.save_checkpoint(model, "a.pkl", "pyslowfast"),
     "summary_table": lambda model: knl.summary_table([model]),
     "count_multiply_adds": summary.count_multiply_adds,
+    "export": lambda model: knl.export(model, "network"),
+    "fold": knl.exporting.fold,
+    "prepare": knl.training.KINETICS.prepare,
+    "compile": lambda model: knl.training.KINETICS.compile(model, 1, 1),
+    "train": lambda model: knl.training.train(model, None, epochs=1, run="run"),
     "input_tensor": lambda model: knl.C2D(input_tensor=model),
 }
 

@@ -5,6 +5,7 @@ import re
 import keras
 import numpy as np
 
+from keras_nonlocal.keras_models import refuse_tf_keras
 from keras_nonlocal.training import checks, freezing, norms, optimizers
 from keras_nonlocal.training.labels import CrossEntropy, TopAccuracy
 from keras_nonlocal.training.loss_scaling import LossScaleOptimizer
@@ -13,6 +14,7 @@ from keras_nonlocal.training.outputs import find_activation
 
 def prepare(recipe, model):
     """Sets dropout and norms as the recipe says, and fixes what is not to be trained."""
+    refuse_tf_keras("model", model)
     _check_precision(recipe, model)
     if recipe.weights == "trained":
         _check_trained(recipe, model)
@@ -28,6 +30,7 @@ def prepare(recipe, model):
 
 def compile(recipe, model, schedule, from_logits=None):
     """Gives a network the optimizer, the loss and the metrics of the recipe."""
+    refuse_tf_keras("model", model)
     _check_precision(recipe, model)
     if from_logits is None:
         from_logits = _gives_logits(recipe, model)

@@ -5,6 +5,7 @@ import logging
 
 import keras
 
+from keras_nonlocal.keras_models import refuse_tf_keras
 from keras_nonlocal.runs.callback_states import check_callbacks
 from keras_nonlocal.runs.folder import FINAL, Run
 from keras_nonlocal.runs.interruption import Interruption
@@ -100,6 +101,7 @@ def train(
     >>> history.epoch
     [0, 1, 2]
     """
+    refuse_tf_keras("model", model)
     callbacks = list(callbacks)
     if monitor is None and validation is not None:
         monitor = "val_loss"

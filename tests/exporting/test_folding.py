@@ -543,14 +543,6 @@ def test_a_model_without_a_graph_is_refused(model, way_out):
         fold(model)
 
 
-def test_a_model_of_tf_keras_is_refused():
-    # Keras 2 goes by this name beside Keras 3.
-    legacy = type("Functional", (), {"__module__": "tf_keras.src.engine.functional"})
-    mine = type("Mine", (legacy,), {"inputs": [1], "outputs": [1]})
-    with pytest.raises(ValueError, match=r"`model` must be a model of Keras 3.*Mine of tf_keras"):
-        fold(mine())
-
-
 def test_a_model_of_several_outputs_is_refused():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, [keras.layers.Dense(2)(inputs), keras.layers.Dense(3)(inputs)])
