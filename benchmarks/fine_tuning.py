@@ -135,7 +135,7 @@ def read(folder, seed):
     import keras_nonlocal as knl
 
     if (folder / "train").exists():
-        return (knl.data.read_folder(folder / part) for part in ("train", "validation"))
+        return [knl.data.read_folder(folder / part) for part in ("train", "validation")]
     return knl.data.split_videos(knl.data.read_folder(folder), 0.25, seed)
 
 
