@@ -163,14 +163,25 @@ def resolve(findings, **given):
                 f"blocks are of no other. Received: mode={given['mode']!r}."
             )
         mode = _resolve(findings, "mode", given["mode"], told)
-    if mode not in findings.layout.modes and findings.network["non_local"]:
+    if mode not in (None, *findings.layout.modes) and findings.network["non_local"]:
         raise CheckpointError(
             f"`mode` must be {' or '.join(map(repr, findings.layout.modes))} in files of "
             f"{findings.layout.name}. Received: {mode!r}."
         )
     pool2 = _resolve(findings, "pool2", given["pool2"], tell(findings, "pool2", source))
     clip = _resolve(findings, "clip", given["clip"], tell(findings, "clip"))
-    return {"source": source, "clip": clip, "mode": mode, "pool2": pool2}
+    resolved = {"source": source, "clip": clip, "mode": mode, "pool2": pool2}
+    # Many sources have one `pool2`, so it is only asked for once the source is known.
+    missing = [
+        _way_out(findings, argument)
+        for argument, value in resolved.items()
+        if value is None and (argument != "pool2" or source is not None)
+    ]
+    if missing:
+        if record := zoo.find_file(findings.path):
+            missing.append(f"The file has the name of {record.name}, but not its content.")
+        raise CheckpointError(" ".join(missing))
+    return resolved
 
 
 _WAYS_OUT = {
@@ -185,22 +196,25 @@ _CHANGES = {
 }
 
 
+def _way_out(findings, argument):
+    """Returns what to pass for an argument that a file leaves open."""
+    way_out = _WAYS_OUT.get(argument)
+    if argument == "source":
+        named = " and ".join(findings.sources)
+        way_out = f"Pass source={' or source='.join(map(repr, findings.sources))}: {named} "
+        way_out += "name their tensors alike, and compute other numbers with them."
+    elif argument == "clip":
+        if match := re.search(_NAMED_CLIP, pathlib.Path(findings.path).name):
+            way_out += f" The file's name mentions {match[1]}."
+    return f"`{argument}` is not stored in {findings.path!r}. {way_out}"
+
+
 def _resolve(findings, argument, given, told):
     path = findings.path
-    if told is None and given is None:
-        way_out = _WAYS_OUT.get(argument)
-        if argument == "source":
-            named = " and ".join(findings.sources)
-            way_out = f"Pass source={' or source='.join(map(repr, findings.sources))}: {named} "
-            way_out += "name their tensors alike, and compute other numbers with them."
-        elif argument == "clip" and (match := re.search(_NAMED_CLIP, pathlib.Path(path).name)):
-            way_out += f" The file's name mentions {match[1]}."
-        if record := zoo.find_file(path):
-            way_out += f" The file has the name of {record.name}, but not its content."
-        raise CheckpointError(f"`{argument}` is not stored in {path!r}. {way_out}")
     if told is not None and given not in (None, told[0]):
+        so = "" if told[1].startswith("always") else " so"
         raise CheckpointError(
-            f"`{argument}` must be {told[0]!r} for {path!r}: {told[1]} so. Received: "
+            f"`{argument}` must be {told[0]!r} for {path!r}: {told[1]}{so}. Received: "
             f"{argument}={given!r}. Leave it out.{_CHANGES.get(argument, '')}"
         )
-    return told[0] if given is None else given
+    return told[0] if given is None and told is not None else given

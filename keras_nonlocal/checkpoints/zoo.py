@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import os
 import pathlib
 import re
 import types
@@ -183,7 +184,7 @@ def locate(checkpoint):
 
 def check_weights_path(weights):
     """Raises unless `weights` is a file that Keras can load into a model."""
-    path = pathlib.Path(weights)
+    path = pathlib.Path(weights if isinstance(weights, (str, os.PathLike)) else "")
     if not path.is_file() or not path.name.endswith((".weights.h5", ".keras", ".weights.json")):
         like = difflib.get_close_matches(str(weights), CHECKPOINTS, n=3, cutoff=0.6)
         hint = f" Names like it: {', '.join(map(repr, like))}." if like else ""

@@ -7,7 +7,7 @@ unless it must; `*_scores` return it.
 
 Which form computes the mean is decided in Python, from sizes that are known when the graph is
 built. Where sizes are unknown, the form that needs least memory is taken. So no graph holds a
-condition, and only unknown sizes bring a loop.
+condition, and only unknown sizes, or very many chunks, bring a loop.
 
 `valid` is a mask of the keys, (batch, M), true for those that count; `None` if all do.
 """
@@ -17,6 +17,8 @@ import functools
 import keras
 from keras import ops
 
+# More steps than these are a loop: a graph of them would take a minute to build.
+MAX_UNROLLED_CHUNKS = 128
 # Measured break-even: above this many keys, sorting and one look-up per query beat the product.
 SORTING_PAYS_ABOVE_KEYS = 512
 
@@ -42,7 +44,8 @@ def softmax_mean(theta, phi, g, scale, memory_budget, matrices=1, valid=None):
         return _weighted(softmax_scores(theta, phi, scale, valid), g)
     if keras.backend.backend() == "tensorflow" and _is_eager():
         # An eager tape would record every step, and so hold the weights of all chunks.
-        return _compile_chunks(scale, rows)(theta, phi, g, valid)
+        # As a loop, which is traced faster than its steps.
+        return _compile_chunks(scale)(theta, phi, g, valid, ops.convert_to_tensor(rows, "int32"))
     return _softmax_mean_in_chunks(theta, phi, g, valid, scale, rows)
 
 
@@ -194,10 +197,14 @@ def _take_rows(x, rows):
 
 
 @functools.lru_cache(maxsize=64)
-def _compile_chunks(scale, rows):
+def _compile_chunks(scale):
     import tensorflow as tf
 
-    return tf.function(lambda *tensors: _softmax_mean_in_chunks(*tensors, scale, rows))
+    return tf.function(
+        lambda theta, phi, g, valid, rows: _softmax_mean_in_chunks(
+            theta, phi, g, valid, scale, rows
+        )
+    )
 
 
 def _is_eager():
@@ -208,18 +215,18 @@ def _is_eager():
 
 def _softmax_mean_in_chunks(theta, phi, g, valid, scale, rows):
     """Returns `softmax_mean` with `rows` queries at a time, forward and backward."""
-    queries = ops.shape(theta)[1]
+    batch, queries, _ = ops.shape(theta)
     # Rounded up without a negative number, which ONNX files would divide towards zero.
     chunks = (queries + rows - 1) // rows
 
     def split(x):
         """(batch, N, C) to (chunks, batch, rows, C), with zeros after the last query."""
         x = ops.pad(x, [(0, 0), (0, chunks * rows - queries), (0, 0)])
-        return ops.swapaxes(ops.reshape(x, (-1, chunks, rows, x.shape[-1])), 0, 1)
+        return ops.swapaxes(ops.reshape(x, (batch, chunks, rows, x.shape[-1])), 0, 1)
 
     def join(x):
         x = ops.swapaxes(x, 0, 1)
-        return ops.reshape(x, (-1, chunks * rows, x.shape[-1]))[:, :queries]
+        return ops.reshape(x, (batch, chunks * rows, x.shape[-1]))[:, :queries]
 
     @ops.custom_gradient
     def attend(theta, phi, g):
@@ -238,6 +245,8 @@ def _softmax_mean_in_chunks(theta, phi, g, valid, scale, rows):
                 d_weights = ops.matmul(dy, ops.swapaxes(wide_g, 1, 2))
                 mean = ops.sum(weights * d_weights, axis=-1, keepdims=True)
                 d_logits = scale * weights * (d_weights - mean)
+                if valid is not None:
+                    d_logits = ops.where(ops.expand_dims(valid, 1), d_logits, 0)
                 d_phi += ops.matmul(ops.swapaxes(d_logits, 1, 2), theta)
                 d_g += ops.matmul(ops.swapaxes(weights, 1, 2), dy)
                 return (d_phi, d_g), ops.matmul(d_logits, wide_phi)
@@ -257,7 +266,7 @@ def _softmax_mean_in_chunks(theta, phi, g, valid, scale, rows):
 
 
 def _scan(step, carry, xs, length, like):
-    """`ops.scan` that, on TensorFlow, unrolls a known number of steps.
+    """`ops.scan` that, on TensorFlow, unrolls a known number of steps up to a limit.
 
     Args:
         step, carry, xs: as in `ops.scan`.
@@ -269,7 +278,7 @@ def _scan(step, carry, xs, length, like):
     import tensorflow as tf
 
     # Steps in flight at the same time would hold the weights of several chunks.
-    if isinstance(length, int):
+    if isinstance(length, int) and length <= MAX_UNROLLED_CHUNKS:
         outputs = []
         for i in range(length):
             with tf.control_dependencies(outputs[-1:]):
@@ -289,6 +298,8 @@ def _scan(step, carry, xs, length, like):
 
     # TFLite takes no TensorArray whose elements have unknown sizes.
     outputs = tf.zeros((*ops.shape(xs[0])[:-1], like.shape[-1]), like.dtype)
+    # An empty batch has nothing to write.
+    length *= tf.minimum(tf.shape(xs[0])[1], 1)
     _, carry, outputs = tf.while_loop(
         lambda i, *_: i < length, body, (0, carry, outputs), parallel_iterations=1
     )

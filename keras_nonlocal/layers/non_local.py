@@ -49,10 +49,15 @@ class NonLocal(keras.layers.Layer):
         check_choice("norm", norm, ("batch_norm", None))
         if inner_channels is not None:
             inner_channels = check_positive_int("inner_channels", inner_channels)
-        if taken := {"name", "dtype", "gamma_initializer"} & set(norm_options or {}):
+        if taken := {"name", "dtype", "gamma_initializer", "axis"} & set(norm_options or {}):
             raise ValueError(
-                "`norm_options` must leave out 'name', 'dtype' and 'gamma_initializer', which the "
-                f"block sets. Received: {', '.join(map(repr, sorted(taken)))}. Leave them out."
+                "`norm_options` must leave out 'name', 'dtype', 'axis' and 'gamma_initializer', "
+                f"which the block sets. Received: {', '.join(map(repr, sorted(taken)))}."
+            )
+        if norm_options and norm is None:
+            raise ValueError(
+                "`norm_options` need a norm. Received: norm=None, norm_options="
+                f"{norm_options!r}. Leave them out, or pass norm='batch_norm'."
             )
         if kernel_initializer is None:
             kernel_initializer = keras.initializers.RandomNormal(stddev=0.01)

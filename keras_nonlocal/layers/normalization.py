@@ -106,25 +106,28 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs if len(shape) == 4 else ops.reshape(outputs, shape)
 
     def _moments(self, inputs, mask):
-        """Gives the mean and variance to normalise by; Keras' `call` asks for them.
+        """Returns the mean and variance to normalize by; Keras' `call` asks for them.
 
         Keras takes the variance over replicas as the mean square less the square of the mean,
         of which float32 leaves little where the mean is large.
         """
+        context = replica_context()
         if mask is not None:
             return super()._moments(inputs, mask)
-        mean, variance = ops.moments(inputs, self._reduction_axes)
-        context = replica_context()
         if not self.synchronized or context is None:
-            return mean, variance
+            return ops.moments(inputs, self._reduction_axes)
         import tensorflow as tf
 
-        shape = ops.shape(inputs)
-        count = _count([shape[axis] for axis in self._reduction_axes], inputs.dtype)
-        total, sums = context.all_reduce(tf.distribute.ReduceOp.SUM, [count, count * mean])
-        whole_mean = sums / total
-        spread = count * (variance + ops.square(mean - whole_mean))
-        return whole_mean, context.all_reduce(tf.distribute.ReduceOp.SUM, spread) / total
+        shape, axes = ops.shape(inputs), self._reduction_axes
+        count = _count([shape[axis] for axis in axes], inputs.dtype)
+        # Sums, not means, since a replica may have no examples.
+        total, sums = context.all_reduce(
+            tf.distribute.ReduceOp.SUM, [count, ops.sum(inputs, axes, keepdims=True)]
+        )
+        mean = sums / total
+        spread = ops.sum(ops.square(inputs - mean), axes)
+        variance = context.all_reduce(tf.distribute.ReduceOp.SUM, spread) / total
+        return ops.squeeze(mean, axes), variance
 
     def get_config(self):
         return {**super().get_config(), "frozen": self.frozen}

@@ -67,10 +67,37 @@ def build_network(builder, arguments, **fixed):
             return build(wanted, inputs=input_tensor)
         zoo.check_weights_path(weights)
         model = build(wanted)
+        _check_stored_network(model, weights)
         model.load_weights(weights)
     if input_tensor is None and weights not in zoo.CHECKPOINTS:
         return model
     return _copy_weights(model, build(wanted, inputs=input_tensor, blank=True))
+
+
+# What layers do that their tensors do not tell.
+_MEANING = ("strides", "padding", "pool_size", "window", "mode", "scale", "pool_position", "axes")
+_MEANING += ("frames_per_group", "frozen", "epsilon")
+
+
+def _check_stored_network(model, path):
+    """Raises if a .keras file holds a network that computes something else with its weights."""
+    if not str(path).endswith(".keras"):
+        return  # Files of weights alone do not tell.
+    stored = {layer.name: layer for layer in keras.saving.load_model(path, compile=False).layers}
+    differences = [
+        f"{layer.name} has {key}={theirs[key]!r} in the file, {ours[key]!r} in the network"
+        for layer in model.layers
+        if layer.name in stored
+        for ours, theirs in [(layer.get_config(), stored[layer.name].get_config())]
+        for key in _MEANING
+        if ours.get(key) != theirs.get(key)
+    ]
+    if differences:
+        raise ValueError(
+            f"The arguments must be those of the network in `weights={str(path)!r}`. Received "
+            f"others, by which {'; '.join(differences[:3])}. Pass its `source`, `clip`, `mode`, "
+            "`frozen_norm`, or open it by keras.saving.load_model."
+        )
 
 
 def _arguments_of(checkpoint, builder):
@@ -204,19 +231,21 @@ def build_graph(
         x = keras.layers.GlobalAveragePooling3D("channels_last", name="avg_pool")(x)
     elif pooling == "max":
         x = keras.layers.GlobalMaxPooling3D("channels_last", name="max_pool")(x)
+    before = ()
     if inputs is not None:
         # The tensor may come from other layers, which then are part of the model.
         tensor = keras.utils.get_source_inputs(inputs)
         tensor = tensor[0] if len(tensor) == 1 else tensor
+        before = keras.Model(tensor, inputs).layers
     model = keras.Model(tensor, x, name=name or kind.lower())
     if blank:
-        _forget_zeros(model)
+        _forget_zeros([layer for layer in model.layers if layer not in before])
     return preprocessing.remember(model, source, clip)
 
 
-def _forget_zeros(model):
+def _forget_zeros(layers):
     """Gives layers the initializers that a clone of the model is to start with."""
-    for layer in model.layers:
+    for layer in layers:
         if isinstance(layer, Conv3D):
             layer.kernel_initializer = keras.initializers.get("he_normal")
         elif isinstance(layer, NonLocal3D):

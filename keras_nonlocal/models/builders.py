@@ -32,7 +32,8 @@ def C2D(
         weights: a name of `keras_nonlocal.list_weights()`, which is downloaded once if it does
             not ship; "imagenet" to begin with the image weights of `keras.applications` (depth
             50 or 101, `source="keras-applications"`); the path of a .weights.h5 or .keras file,
-            for which the other arguments are as without weights; or `None` for random values.
+            built with the same arguments, where the others are as without weights; or `None` for
+            random values.
             With a name, these arguments may differ from the published network: `input_shape`,
             `input_tensor`, `classes` (the classifier starts anew), `include_top`, `pooling`,
             `classifier_activation`, `name`, `dropout`. Any other one that differs is an error.

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_nonlocal as knl
-from keras_nonlocal.layers import Conv3D, MaxPooling3D
+from keras_nonlocal.layers import Conv3D, MaxPooling3D, affinity
 from tests.subjects import example, fill
 
 # Shapes of inputs and options; how clips are split does not depend on the mode.
@@ -100,6 +100,29 @@ def test_graphs_have_no_conditions_and_loops_for_unknown_sizes_alone(blocks, ste
     assert not {"If", "StatelessIf", "Case", "StatelessCase"} & operations
     loops = sizes == "unknown" and "gaussian" in layers[0].mode
     assert bool({"While", "StatelessWhile"} & operations) == loops
+
+
+def test_many_chunks_are_a_loop():
+    layer = knl.NonLocal1D(pool_size=None, memory_budget=1, dtype="float64")
+    x = example((affinity.MAX_UNROLLED_CHUNKS + 1, 6), batch=1, dtype="float64")
+    layer.build(x.shape)
+    expected = fill(layer)(x)
+    graph = tf.function(layer, input_signature=[tf.TensorSpec((None, *x.shape[1:]), "float64")])
+    np.testing.assert_allclose(graph(x), expected, rtol=0, atol=1e-10)
+    assert {"While", "StatelessWhile"} & _operations(graph.get_concrete_function())
+    layer.memory_budget = 2**28
+    np.testing.assert_allclose(layer(x), expected, rtol=0, atol=1e-10)
+
+
+def test_an_empty_batch_of_unknown_sizes_is_taken():
+    layer = fill(_built(knl.NonLocal2D(), (None, 4, 4, 6)))
+    graph = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, 6))])
+    assert graph(np.ones((0, 4, 4, 6), "float32")).shape == (0, 4, 4, 6)
+
+
+def _built(layer, shape):
+    layer.build(shape)
+    return layer
 
 
 def _operations(concrete):

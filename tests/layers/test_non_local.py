@@ -232,6 +232,7 @@ def _built(layer, shape):
             lambda: knl.NonLocal1D(norm_options={"name": "a", "dtype": "b"}),
             "leave out 'name', 'dty",
         ),
+        (lambda: knl.NonLocal3D(norm=None, norm_options={"frozen": True}), "need a norm"),
         (lambda: knl.NonLocal3D(inner_channels=0), "`inner_channels` must be a positive"),
         (lambda: knl.NonLocal3D(pool_size=(2, 2)), "a tuple of 3 of them"),
         (lambda: knl.NonLocal3D(frames_per_group=0), "`frames_per_group` must be a positive"),
@@ -333,6 +334,21 @@ def test_padding_changes_no_output_or_gradient_of_a_sequence(mode):
     for one, other in zip(run(x, masked=True), run(x[:, :6], masked=False), strict=True):
         # Keras adds 1e-7 to the number of positions by which it divides.
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
+
+
+def test_chunks_have_the_gradient_of_a_clip_that_is_masked_whole():
+    layer, x = make(knl.NonLocal1D, (5, 4), pool_size=None, norm=None)
+    mask = np.array([[True, True, False, True, True], [False] * 5])
+
+    def slopes(budget):
+        layer.memory_budget = budget
+        with tf.GradientTape() as tape:
+            tape.watch(inputs := tf.constant(x))
+            loss = tf.reduce_sum(layer(inputs, mask=mask) ** 3)
+        return tape.gradient(loss, [inputs, layer.theta.kernel.value, layer.phi.kernel.value])
+
+    for one, other in zip(slopes(2**28), slopes(80), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-10)
 
 
 def test_masks_of_another_shape_are_refused():

@@ -132,6 +132,25 @@ def test_synchronized_replicas_share_their_statistics(policy):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
+def test_synchronized_statistics_take_a_replica_without_examples():
+    strategy = two_replicas()
+    x = example(SHAPES["5d"], batch=3) + 5
+    with strategy.scope():
+        norm = BatchNormalization(synchronized=True)
+        norm.build((None, *SHAPES["5d"]))
+    alone = BatchNormalization()
+    expected = alone(x, training=True)
+    parts = [tf.constant(x), tf.constant(x[:0])]
+    clips = strategy.experimental_distribute_values_from_function(
+        lambda context: parts[context.replica_id_in_sync_group]
+    )
+    run = tf.function(lambda clips: strategy.run(lambda x: norm(x, training=True), args=(clips,)))
+    outputs = strategy.experimental_local_results(run(clips))
+    np.testing.assert_allclose(tf.concat(outputs, 0), expected, rtol=1e-4, atol=1e-5)
+    for a, b in zip(norm.weights, alone.weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
 def test_frozen_norm_is_affine_and_still_learns_it():
     norm = BatchNormalization(frozen=True)
     norm.build((None, 3, 5, 4, 6))

@@ -195,6 +195,27 @@ def test_head_is_float32_under_mixed_precision():
     assert model(example((4, 64, 64, 3))).dtype == "float32"
 
 
+def test_a_keras_file_of_another_network_is_refused(tmp_path):
+    shape = {"input_shape": (4, 32, 32, 3)}
+    knl.C2D(**SMALL, source="pyslowfast", **shape).save(tmp_path / "my.keras")
+    with pytest.raises(ValueError, match=r"`weights=.*my.keras'.* pool1 has padding=\(0, 1, 1\)"):
+        knl.C2D(**SMALL, weights=tmp_path / "my.keras", **shape)
+    knl.C2D(**SMALL, weights=tmp_path / "my.keras", source="pyslowfast", **shape)
+
+
+@pytest.mark.parametrize("weights", (True, ["a"]), ids=str)
+def test_weights_of_other_types_are_refused(weights):
+    with pytest.raises(ValueError, match="`weights` must be None, 'imagenet', a name of"):
+        knl.C2D(weights=weights)
+
+
+def test_layers_before_the_network_keep_their_initializers():
+    before = knl.layers.Conv3D(3, 1, kernel_initializer="ones")
+    tensor = before(keras.Input((8, 64, 64, 3)))
+    knl.NLI3D(weights="camera_motion", input_tensor=tensor)
+    assert isinstance(before.kernel_initializer, keras.initializers.Ones)
+
+
 def test_weights_path_is_loaded(tmp_path):
     model = fill(knl.C2D(**SMALL, input_shape=(4, 64, 64, 3)))
     model.save_weights(tmp_path / "my.weights.h5")
