@@ -143,7 +143,7 @@ def _read_run(folder, frames):
         clip = settings["recipe"]["clip"]
         taken, _ = architecture.parse_clip(clip.partition("@")[0])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        # None of the command, whose settings may be any.
+        # No run of the command: the settings of others may be anything.
         return {}
     if frames not in (None, taken):
         return {}

@@ -61,8 +61,7 @@ def add_to(parser):
         metavar="NAME|FILE",
         help="initial weights: a name of `keras-nonlocal weights`, imagenet, or a .keras or "
         ".weights.h5 file (default: random; recipes that freeze weights or statistics need this "
-        "option). NAME brings its "
-        "network, clip and crop along, and so does a .keras file",
+        "option). NAME and .keras files bring their network, clip and crop along",
     )
     network.add_argument(
         "--layers-of",

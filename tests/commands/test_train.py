@@ -1,5 +1,6 @@
 """What `train` makes of its arguments, what it prints, and how it ends."""
 
+import argparse
 import contextlib
 import functools
 import json
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 
 import keras
 import numpy as np
@@ -478,6 +480,18 @@ def test_the_batch_is_raised_to_divide_by_the_devices(given, capsys, monkeypatch
     assert "  rate        peak 0.03, " in printed
 
 
+def test_devices_of_all_processes_count(monkeypatch):
+    mesh = keras.distribution.DeviceMesh((8,), ["batch"], [f"cpu:{n}" for n in range(8)])
+    layout = types.SimpleNamespace(device_mesh=mesh)
+    monkeypatch.setattr(keras.distribution, "distribution", lambda: layout)
+    chosen = argparse.Namespace(batch_size=None)
+    assert training_settings.batch_size_of(chosen, RECIPES["fine-tuning"], []) == 8
+    chosen.batch_size = 20
+    message = "devices \\(8\\).*Received: --batch-size 20.*Take 16 or 24"
+    with pytest.raises(ValueError, match=message):
+        training_settings.batch_size_of(chosen, RECIPES["fine-tuning"], [])
+
+
 def test_a_name_brings_its_network_clip_and_crop(given, folder, capsys):
     words = [*START, "--weights", "camera_motion", "--batch-size", "2", "--validation", "0.2"]
     changes = training_settings.changes_of(cli._build_parser(words).parse_args(words))
@@ -572,6 +586,10 @@ FAILURES = {
     "no weights": (
         ["--weights", "none.keras", "--validation", "0.2"],
         "--weights must be a file that is there. Received: none.keras",
+    ),
+    "weights of images": (
+        ["--weights", "resnet_r50.imagenet_psf", "--validation", "0.2"],
+        "`--weights 'resnet_r50.imagenet_psf'` are .*Received them in C2D",
     ),
     "damaged weights": (
         ["--weights", "bad.keras", "--validation", "0.2"],
