@@ -8,12 +8,12 @@ import sys
 import warnings
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 import keras_nonlocal
 from keras_nonlocal.commands import (
     data_manifest,
+    initial_weights,
     printing,
     sources,
     training_arguments,
@@ -23,6 +23,7 @@ from keras_nonlocal.commands import (
 from keras_nonlocal.data import clip_dataset, split_videos
 from keras_nonlocal.exporting.loading import read_keras_file
 from keras_nonlocal.models import summary
+from keras_nonlocal.models.architecture import parse_clip
 from keras_nonlocal.runs import progress
 from keras_nonlocal.runs.folder import FINAL
 from keras_nonlocal.training import checks, distribution, fitting, freezing
@@ -39,6 +40,19 @@ _METRICS = {
 # Options by the fields of the recipe that they replace.
 _OPTIONS = {name: "--" + name.replace("_", "-") for name in training_settings.CHANGES}
 _OPTIONS["name"] = "--recipe"
+# Arguments of the builders in options of the command.
+_WORDS = {
+    "`depth`": "--depth",
+    "`width`": "--width",
+    "`clip`": "--clip",
+    "`source`": "--layers-of",
+    "`weights`": "--weights",
+    "`weights=": "`--weights ",
+    "weights=": "--weights ",
+    "depth=": "--depth ",
+    "width=": "--width ",
+    "source=": "--layers-of ",
+}
 
 
 def add_arguments(parser):
@@ -68,17 +82,17 @@ def run(chosen):
 
 def _run(chosen, recipe):
     devices = training_settings.find_devices(chosen.replicas)
-    settings = _settings(chosen, recipe, devices)
+    batch_size = training_settings.batch_size_of(chosen, recipe, devices)
+    chosen = argparse.Namespace(**{**vars(chosen), "batch_size": batch_size})
+    # A rate that was given is that of this batch.
+    recipe = _settle_recipe(chosen)
+    settings = training_settings.settings_of(chosen, recipe, batch_size, devices)
+    settings = training_settings.settings_with_recipe(settings, recipe)
     # Each process looks, and none writes before all have.
     data_manifest.check_folder(chosen.folder, settings, _OPTIONS, chosen.overwrite)
     distribution.barrier("the folder of the run was looked at")
     training, validation = _read_videos(chosen)
     checks.check_videos(training, validation, labels=recipe.labels)
-    if recipe.early_stopping and validation is None:
-        raise ValueError(
-            f"--recipe {recipe.name} stops early, by the validation loss. Received: no "
-            "--validation. Add --validation 0.2, or name other videos."
-        )
     before = keras.config.dtype_policy()
     try:
         keras.config.set_dtype_policy(recipe.precision)
@@ -118,7 +132,7 @@ def _train(chosen, recipe, training, validation, devices, settings):
             data_manifest.check_videos(chosen.folder, rows)
         script = training_script.write_script(chosen, recipe, model, batch_size, devices)
         if not finished:
-            _print_plan(chosen, recipe, model, training, validation, epochs, len(clips), batch_size)
+            _print_plan(chosen, recipe, model, training, validation, epochs, len(clips), devices)
             print(f"\nThe same in Python:\n\n{script}\n", flush=True)
         callbacks.append(data_manifest.Keep(chosen.folder, rows, script, chosen.overwrite))
         callbacks.append(_make_progress(batch_size))
@@ -170,20 +184,15 @@ def _read_videos(chosen):
 def _build(chosen, recipe, classes):
     options = training_settings.network_options(chosen, recipe, classes)
     network = training_settings.network_of(chosen)["network"]
-    model = getattr(keras_nonlocal, network)(**options)
-    if training_settings.is_model_file(chosen.weights):
-        giver = read_keras_file(chosen.weights)
-        with printing.warnings_told():
-            # Those of Keras, about NumPy, are not for whoever trains.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            keras_nonlocal.transfer_weights(model, giver)
+    with printing.told_in_words_of_the_command(_WORDS):
+        model = getattr(keras_nonlocal, network)(**options)
+        if initial_weights.is_model_file(chosen.weights):
+            giver = read_keras_file(chosen.weights)
+            with printing.warnings_told():
+                # Those of Keras, about NumPy, are not for whoever trains.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                keras_nonlocal.transfer_weights(model, giver)
     return model
-
-
-def _settings(chosen, recipe, devices):
-    batch_size = chosen.batch_size or recipe.batch_size
-    settings = training_settings.settings_of(chosen, recipe, batch_size, devices)
-    return training_settings.settings_with_recipe(settings, recipe)
 
 
 def _in_words_of_the_command(text):
@@ -197,15 +206,16 @@ def _make_progress(batch_size):
     return progress.EpochLines(lambda line: print(line, file=sys.stderr, flush=True), batch_size)
 
 
-def _print_plan(chosen, recipe, model, training, validation, epochs, steps, batch_size):
+def _print_plan(chosen, recipe, model, training, validation, epochs, steps, devices):
+    batch_size = chosen.batch_size
     rate = recipe.learning_rate * batch_size * recipe.accumulation / recipe.batch_size
     warmup = f", warm-up {recipe.warmup:.0%}" if recipe.warmup else ""
     network = training_settings.network_of(chosen)
     depth = network["depth"]
     depth = "-".join(map(str, depth)) if isinstance(depth, tuple) else depth
     width, parameters = network["width"], summary.count_parameters(model)
-    record = training_settings.record_of(chosen)
-    other = f" (weights trained at {record.crop})" if record and record.crop != recipe.crop else ""
+    count = training_settings.count_devices(devices)
+    divided = f", divided among {count} devices" if count > 1 else ""
     kept = f", {len(validation):,} to validate with" if validation is not None else ""
     printing.print_pairs(
         [
@@ -215,30 +225,39 @@ def _print_plan(chosen, recipe, model, training, validation, epochs, steps, batc
                 f"{network['network']}, depth {depth}, width {width}, {parameters:,} parameters",
             ),
             ("weights", chosen.weights or "random"),
-            ("clips", f"{recipe.clip}, crop {recipe.crop}{other}"),
+            ("clips", _describe_clips(chosen, recipe)),
             ("pixels", f"normalized as by {model.source}"),
             ("recipe", recipe.name),
             ("frozen", freezing.describe_frozen(model)),
-            ("length", f"{epochs:,} epochs of {steps:,} steps of {batch_size:,} clips"),
+            ("length", f"{epochs:,} epochs of {steps:,} steps of {batch_size:,} clips{divided}"),
             ("rate", f"peak {rate:.6g}, {recipe.schedule.replace('_', '-')}{warmup}"),
             ("run", chosen.folder),
         ]
     )
 
 
+def _describe_clips(chosen, recipe):
+    """Returns clip and crop, and those of the weights where they differ."""
+    known = initial_weights.known_of(chosen.weights)
+    frames, _ = parse_clip(recipe.clip.partition("@")[0])
+    others = []
+    if known.get("clip", recipe.clip) != recipe.clip:
+        others.append(known["clip"])
+    elif known.get("frames", frames) != frames:
+        others.append(f"{known['frames']} frames")
+    if known.get("crop", recipe.crop) != recipe.crop:
+        others.append(str(known["crop"]))
+    trained = f" (weights trained at {', '.join(others)})" if others else ""
+    return f"{recipe.clip}, crop {recipe.crop}{trained}"
+
+
 def _print_result(chosen, recipe, model, history, training, validation):
     path = os.path.join(chosen.folder, FINAL)
-    epoch = len(history["loss"]) - 1
-    best = bool(recipe.early_stopping) and epoch >= recipe.warmup_epochs
-    if best:
-        # Its weights are those that the model ends with. NaN is not the best of anything.
-        losses = np.asarray(history["val_loss"])[recipe.warmup_epochs :]
-        epoch = recipe.warmup_epochs + int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
-    facts = [("epoch", f"{epoch + 1}, the best" if best else f"{epoch + 1}")]
+    facts = [("epoch", f"{len(history['loss'])}")]
     for word, heading in _METRICS.items():
         parts = {"": "in training", "val_": "in validation"}
         values = [
-            f"{history[part + word][epoch]:.4f} {where}"
+            f"{history[part + word][-1]:.4f} {where}"
             for part, where in parts.items()
             if part + word in history
         ]

@@ -43,30 +43,30 @@ def add_to(parser):
     network.add_argument(
         "--network",
         choices=("C2D", "I3D", "NLC2D", "NLI3D"),
-        help="architecture (default: that of --weights NAME, else NLI3D)",
+        help="architecture (default: that of --weights, else NLI3D)",
     )
     network.add_argument(
         "--depth",
         type=_depth,
         help="ResNet depth: 50, 101, or blocks per stage, such as 3,4,6,3 (default: that of "
-        "--weights NAME, else 50)",
+        "--weights, else 50)",
     )
     network.add_argument(
         "--width",
         type=arguments.count,
-        help="channels of the stem (default: that of --weights NAME, else 64)",
+        help="channels of the stem (default: that of --weights, else 64)",
     )
     network.add_argument(
         "--weights",
         metavar="NAME|FILE",
         help="initial weights: a name of `keras-nonlocal weights`, imagenet, or a .keras or "
-        ".weights.h5 file (default: random, for recipes that train all of them). NAME brings its "
-        "network, clip and crop along",
+        ".weights.h5 file (default: random; recipes that freeze weights or statistics need this "
+        "option). NAME and .keras files bring their network, clip and crop along",
     )
     network.add_argument(
         "--layers-of",
         choices=SOURCES,
-        help="implementation whose layers to follow (default: that of --weights NAME, else "
+        help="implementation whose layers to follow (default: that of --weights, else "
         "video-nonlocal-net)",
     )
     changes = parser.add_argument_group("instead of what the recipe says")
@@ -77,7 +77,8 @@ def add_to(parser):
         "--batch-size",
         type=arguments.count,
         metavar="N",
-        help="clips a step, of all devices together; the rate follows",
+        help="clips per step, of all devices together; the rate follows (default: the recipe's, "
+        "raised to divide by the number of devices)",
     )
     changes.add_argument(
         "--accumulation",

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_nonlocal.commands import training_settings
+from keras_nonlocal.commands import initial_weights, training_settings
 from keras_nonlocal.models import calls
 
 
@@ -88,7 +88,7 @@ def _write_network(chosen, recipe, batch_size, devices):
     build = build.replace("classes=None", "classes=len(training.classes)")
     seed = calls.write_call("keras.utils.set_random_seed", chosen.seed)
     lines = [f"model = {build}"]
-    if training_settings.is_model_file(chosen.weights):
+    if initial_weights.is_model_file(chosen.weights):
         load = calls.write_call("keras.saving.load_model", chosen.weights, compile=False)
         lines.append(f"knl.transfer_weights(model, {load})")
     lines.append("recipe.prepare(model)")

@@ -6,7 +6,8 @@ import os
 import keras
 
 from keras_nonlocal.checkpoints import zoo
-from keras_nonlocal.models.architecture import parse_clip
+from keras_nonlocal.commands import initial_weights
+from keras_nonlocal.models.architecture import DEFAULTS, DEPTHS, parse_clip
 from keras_nonlocal.training.recipe import Recipe
 from keras_nonlocal.training.recipes import RECIPES
 
@@ -19,28 +20,34 @@ CHANGES = ("clip", "crop", "epochs", "accumulation", "precision", "norms", "lear
 def changes_of(chosen):
     """Returns the fields of the recipe that the arguments replace.
 
+    Clip and crop are those of the weights, where neither an argument nor the recipe says otherwise.
+
     Raises:
-        ValueError: if the weights are of other clips than the recipe.
+        ValueError: if the weights are of another network, or a name's of other clips, or if the
+            stride of their clips is unknown.
+        FileNotFoundError: if `--weights` names a file that is missing.
     """
     changes = {name: getattr(chosen, name) for name in CHANGES}
     changes = {name: value for name, value in changes.items() if value is not None}
     recipe = RECIPES[chosen.recipe]
     if changes.get("norms") == "frozen":
         changes["weights"] = "trained"
-    record = record_of(chosen)
-    if record is not None and record.clip is not None:
+    known = initial_weights.known_of(chosen.weights)
+    _check_network(chosen, known)
+    if recipe.clip == Recipe.clip and "clip" not in changes:
+        changes["clip"] = _clip_of(chosen.weights, known)
+    elif chosen.weights in zoo.CHECKPOINTS and "clip" in known:
         clip = changes.get("clip", recipe.clip)
-        if clip == Recipe.clip and "clip" not in changes:
-            changes["clip"] = record.clip
-        elif parse_clip(clip) != parse_clip(record.clip):
-            of = "" if "clip" in changes else f" by --recipe {recipe.name}"
+        if parse_clip(clip.partition("@")[0]) != parse_clip(known["clip"]):
+            of, out = f" by --recipe {recipe.name}", ""
+            if "clip" in changes:
+                of, out = "", " or leave it out"
             raise ValueError(
-                f"--weights {record.name} are of clips {record.clip}. Received: clips of {clip}"
-                f"{of}. Give --clip {record.clip}, or begin with a .keras file, whose weights go "
-                "into networks of other clips."
+                f"--weights {chosen.weights} are of clips {known['clip']}. Received: clips of "
+                f"{clip}{of}. Give --clip {known['clip']}{out}."
             )
-        if recipe.crop == Recipe.crop:
-            changes.setdefault("crop", record.crop)
+    if recipe.crop == Recipe.crop and "crop" in known:
+        changes.setdefault("crop", known["crop"])
     if "learning_rate" in changes:
         # Of the batch that is taken, so that nothing scales it.
         batch_size = chosen.batch_size or recipe.batch_size
@@ -48,9 +55,44 @@ def changes_of(chosen):
     return {name: value for name, value in changes.items() if value != getattr(recipe, name)}
 
 
-def record_of(chosen):
-    """Returns the `Checkpoint` that `--weights` names, or None."""
-    return zoo.CHECKPOINTS.get(chosen.weights)
+def _clip_of(weights, known):
+    """Returns the clip that weights were trained on, or else that of most recipes."""
+    frames, _ = parse_clip(Recipe.clip)
+    if "clip" not in known and known.get("frames", frames) != frames:
+        raise ValueError(
+            f"--weights {weights} is of clips of {known['frames']} frames, and does not say their "
+            f"stride. Received: no --clip. Give --clip {known['frames']}xSTRIDE."
+        )
+    return known.get("clip", Recipe.clip)
+
+
+def _check_network(chosen, known):
+    """Raises if an argument contradicts the network of the weights."""
+    fixed = {name: known[name] for name in ("depth", "width") if name in known}
+    # Weights of a file go into a network of more kinds of blocks.
+    if known and chosen.weights in zoo.CHECKPOINTS:
+        source = known.get("layers_of", DEFAULTS["source"])
+        fixed = {"network": known["network"], **fixed, "layers_of": source}
+    given = {name: getattr(chosen, name) for name in fixed}
+    given = {name: value for name, value in given.items() if value is not None}
+    blocks = DEPTHS.get(given.get("depth"), given.get("depth"))
+    for name, value in given.items():
+        same = value == fixed[name]
+        if name == "depth":
+            same = blocks == DEPTHS.get(fixed[name], fixed[name])
+        if not same:
+            raise ValueError(
+                f"--weights {chosen.weights} is of {_write_options(fixed)}. Received: "
+                f"{_write_options({name: value})}. Leave it out."
+            )
+
+
+def _write_options(options):
+    texts = {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else value
+        for name, value in options.items()
+    }
+    return " ".join(f"--{name.replace('_', '-')} {text}" for name, text in texts.items())
 
 
 def network_of(chosen):
@@ -62,15 +104,46 @@ def network_of(chosen):
     Returns:
         Dictionary of `network`, `depth`, `width`, and `layers_of` if it is known.
     """
-    record = record_of(chosen)
-    known = {} if record is None else record.arguments
+    known = initial_weights.known_of(chosen.weights)
     network = {
-        "network": chosen.network or (record.builder if known else "NLI3D"),
-        "depth": chosen.depth or known.get("depth", 50),
-        "width": chosen.width or known.get("width", 64),
-        "layers_of": chosen.layers_of or known.get("source"),
+        "network": chosen.network or known.get("network", "NLI3D"),
+        "depth": chosen.depth or known.get("depth", DEFAULTS["depth"]),
+        "width": chosen.width or known.get("width", DEFAULTS["width"]),
+        "layers_of": chosen.layers_of or known.get("layers_of"),
     }
     return {name: value for name, value in network.items() if value is not None}
+
+
+def batch_size_of(chosen, recipe, devices):
+    """Returns the clips per step: `--batch-size`, or the recipe's raised to divide by the devices.
+
+    Args:
+        chosen: the parsed arguments.
+        recipe: the `Recipe` that they make.
+        devices: names of `find_devices`.
+
+    Raises:
+        ValueError: if `--batch-size` does not divide by the number of devices.
+    """
+    count = count_devices(devices)
+    if chosen.batch_size is None:
+        return -(-recipe.batch_size // count) * count
+    if chosen.batch_size % count:
+        below = chosen.batch_size // count * count
+        near = f"{below} or {below + count}" if below else f"{count}"
+        raise ValueError(
+            f"--batch-size must divide by the number of devices ({count}). Received: --batch-size "
+            f"{chosen.batch_size}, for all devices together. Take {near}."
+        )
+    return chosen.batch_size
+
+
+def count_devices(devices):
+    """Returns among how many devices, of all processes, each batch is divided."""
+    distribution = keras.distribution.distribution()
+    if devices or distribution is None:
+        return max(len(devices), 1)
+    return distribution.device_mesh.devices.size
 
 
 def share_of(validation):
@@ -118,11 +191,6 @@ def settings_with_recipe(settings, recipe):
     return settings | {"recipe": vars(recipe) | {"description": None}}
 
 
-def is_model_file(weights):
-    """Whether `--weights` is to be a file that holds a whole network."""
-    return weights is not None and weights.endswith(".keras")
-
-
 def network_options(chosen, recipe, classes):
     """Gives the arguments of the builder.
 
@@ -144,18 +212,19 @@ def network_options(chosen, recipe, classes):
             f"keras-nonlocal convert {weights} --to OUT.keras."
         )
     if not known:
-        _check_weights_file(weights)
-    record = record_of(chosen)
+        initial_weights.check_file(weights)
     clip = recipe.clip.partition("@")[0]
     options = {
         "depth": chosen.depth,
         "width": chosen.width,
         "source": chosen.layers_of,
         # Named weights bring theirs, which `changes_of` has compared.
-        "clip": None if record is not None else clip,
-        "weights": None if is_model_file(weights) else weights,
+        "clip": None if weights in zoo.CHECKPOINTS else clip,
+        "weights": weights,
         "classifier_activation": "sigmoid" if recipe.labels == "several" else None,
     }
+    if initial_weights.is_model_file(weights):
+        options |= _options_of_file(chosen)
     frames, _ = parse_clip(clip)
     return {
         **{key: value for key, value in options.items() if value is not None},
@@ -164,20 +233,21 @@ def network_options(chosen, recipe, classes):
     }
 
 
-def _check_weights_file(path):
-    """Keras' own words are not of `--weights`."""
-    if not os.path.isfile(path):
-        raise FileNotFoundError(
-            f"--weights must be a file that is there. Received: {path}. Name another."
-        )
-    with open(path, "rb") as file:
-        begin = file.read(8)
-    kind, expected = ("Keras", b"PK") if is_model_file(path) else ("HDF5", b"\x89HDF\r\n\x1a\n")
-    if not begin.startswith(expected):
-        raise ValueError(
-            f"--weights must be a file of {kind}, by its name. Received: {path}, whose content is "
-            "none. Copy it anew, or name another."
-        )
+def _options_of_file(chosen):
+    """Returns the arguments of the builder that make the network of a `.keras` file."""
+    network = network_of(chosen)
+    options = initial_weights.known_of(chosen.weights).get("options", {})
+    if "I3D" not in network["network"]:
+        options = {k: v for k, v in options.items() if k not in ("inflation", "inflated")}
+    if "NL" not in network["network"]:
+        options = {k: v for k, v in options.items() if k not in ("non_local", "mode")}
+    return {
+        "depth": network["depth"],
+        "width": network["width"],
+        "source": network.get("layers_of"),
+        "weights": None,
+        **options,
+    }
 
 
 def find_devices(replicas):

@@ -2,6 +2,8 @@
 
 import re
 
+import keras
+
 # How the names of the layers begin, from the input to the classifier.
 STAGES = ("conv1_", "res2_", "res3_", "res4_", "res5_")
 
@@ -54,7 +56,7 @@ def describe_frozen(model):
     >>> describe_frozen(model)
     'conv1, res2'
     """
-    layers = [layer for layer in model._flatten_layers(False) if layer.weights]
+    layers = [layer for layer in _layers_in_order(model) if layer.weights]
     stages = {layer.name.split("_")[0]: True for layer in layers}
     for layer in layers:
         stages[layer.name.split("_")[0]] &= not layer.trainable_variables
@@ -141,6 +143,12 @@ def _layers_until(model, stage):
             "to fix."
         )
     return sum(stages, [])
+
+
+def _layers_in_order(model):
+    """Returns the layers of a model, with those of inner models in their place."""
+    inner = [_layers_in_order(e) if isinstance(e, keras.Model) else [e] for e in model.layers]
+    return sum(inner, [])
 
 
 def _layers_of(model, stage):

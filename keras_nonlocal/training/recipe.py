@@ -23,8 +23,8 @@ class Recipe:
     Args:
         name: by which `keras-nonlocal train --recipe` knows it.
         description: the command, the result to expect, and the source.
-        weights: `"any"`, random ones too, or `"trained"`: of another training, which `prepare`
-            checks. What freezes weights or statistics needs trained ones.
+        weights: `"any"`, random ones too, or `"trained"`: of another training. What freezes
+            weights or statistics needs trained ones. See `prepare` for what is checked.
         batch_size: clips in a step, of all devices, for which `learning_rate` is told.
         learning_rate: greatest rate at that batch.
         clips_seen: length of the training, counted in clips.
@@ -197,7 +197,9 @@ class Recipe:
 
         Raises:
             ValueError: if the network was built under another policy than `precision`, has no
-                dropout to set, or was never trained although `weights="trained"`.
+                dropout to set, or, with `weights="trained"`, if all of its batch norms have the
+                means, variances and shifts that they are built with. Random weights of a network
+                without batch norms, or with other statistics, are not noticed.
         """
         applying.prepare(self, model)
 

@@ -1,7 +1,7 @@
 """What `train` makes of its arguments, what it prints, and how it ends."""
 
+import argparse
 import contextlib
-import dataclasses
 import functools
 import json
 import logging
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 
 import keras
 import numpy as np
@@ -30,6 +31,7 @@ from tests.made_videos import moving_bars, write
 
 from .conftest import run
 
+SMALL = {"depth": (1, 1, 1, 1), "width": 4, "input_shape": (4, 32, 32, 3), "classes": 2}
 TINY = "--network C2D --depth 1,1,1,1 --width 4 --clip 4x2 --crop 32 --batch-size 2".split()
 START = ["train", "videos", "--run", "runs/first"]
 WORDS = [*START, *TINY, "--weights", "tiny.weights.h5"]
@@ -39,8 +41,7 @@ FIRST = [*WORDS, "--epochs", "1", "--validation", "0.2", "--seed", "3"]
 @functools.cache
 def tiny_weights():
     """Weights as after a training, the bytes of a file."""
-    shape = {"depth": (1, 1, 1, 1), "width": 4, "input_shape": (4, 32, 32, 3), "classes": 2}
-    model = knl.C2D(**shape)
+    model = knl.C2D(**SMALL)
     model.get_layer("conv1_norm").moving_mean.assign([0.1, 0.2, 0.3, 0.4])
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "tiny.weights.h5")
@@ -258,25 +259,6 @@ def test_what_is_logged_is_told(given, capsys, monkeypatch):
     assert logging.getLogger("keras_nonlocal").handlers == []
 
 
-def test_the_best_epoch_is_one_with_a_loss_after_the_warm_up(given, capsys, monkeypatch):
-    losses = {"loss": [4.0, 3.0, 2.0, 1.0], "val_loss": [1.0, float("nan"), 2.5, 2.75]}
-
-    def train(*arguments, **options):
-        history = keras.callbacks.History()
-        history.history = losses
-        return history
-
-    monkeypatch.setattr(fitting, "train", train)
-    recipe = dataclasses.replace(RECIPES["fine-tuning"], early_stopping=2)
-    monkeypatch.setitem(RECIPES, "fine-tuning", recipe)
-    _, printed, _ = run(capsys, *FIRST, "--epochs", "20")  # one of which warms up
-    assert "  epoch       3, the best\n" in printed
-    assert "2.0000 in training, 2.5000 in validation" in printed
-    _, _, noise = run(capsys, *WORDS)
-    assert "fine-tuning stops early, by the validation loss" in noise
-    assert "Add --validation 0.2" in noise
-
-
 def test_the_test_that_it_prints_is_a_command(there, capsys):
     _, printed, _ = run(capsys, *FIRST)
     words = shlex.split(printed.splitlines()[-1])
@@ -386,13 +368,83 @@ def test_weights_of_a_model_file_are_transferred(given, folder, capsys):
     assert f"knl.transfer_weights(model, {load})\n" in printed
 
 
-def test_weights_of_another_shape_are_told_all_together(given, folder, capsys):
-    knl.C2D(depth=(1, 1, 1, 1), width=8, classes=2).save(folder / "wide.keras")
-    words = ["--validation", "0.2", "--weights", "wide.keras"]
-    code, printed, noise = run(capsys, *WORDS, *words)
-    assert (code, printed, len(noise.splitlines())) == (1, "", 1)
-    assert "86 of other shapes" in noise and "conv1_conv/kernel" in noise
-    assert not (folder / "runs").exists()
+@pytest.fixture
+def giver(folder):
+    """A small trained network in a file of its own, whose clips no run tells."""
+    shape = {"depth": (1, 1, 1, 1), "width": 4, "input_shape": (4, 64, 64, 3), "classes": 2}
+    model = knl.NLI3D(non_local=[(3, 0)], mode="dot_product", clip="4x2", pool2=False, **shape)
+    for weight in model.weights:
+        random = np.random.default_rng(len(weight.path))
+        weight.assign(random.uniform(0.1, 0.9, weight.shape))
+    model.save(folder / "giver.keras")
+    return model
+
+
+def test_a_model_file_brings_its_network_and_crop(given, giver, folder, capsys):
+    words = [*START, "--weights", "giver.keras", "--validation", "0.2"]
+    code, printed, noise = run(capsys, *words)
+    assert (code, printed) == (1, "")
+    assert noise == (
+        "keras-nonlocal: error: --weights giver.keras is of clips of 4 frames, and does not say "
+        "their stride. Received: no --clip. Give --clip 4xSTRIDE.\n"
+    )
+    code, printed, noise = run(capsys, *words, "--clip", "4x2")
+    assert code == 0, noise
+    model = given["model"]
+    assert model.name == "nli3d" and model.input_shape == (None, 4, 64, 64, 3)
+    for mine, its in zip(model.weights, giver.weights, strict=True):
+        assert mine.path == its.path
+        np.testing.assert_array_equal(mine, its)
+    assert "  clips       4x2, crop 64\n" in printed
+    (build,) = [line for line in printed.splitlines() if line.startswith("model = ")]
+    assert eval(build.partition(" = ")[2], {"knl": knl, "training": read_folder("videos")})
+    # Another clip and crop can be asked for, and are pointed out.
+    code, printed, noise = run(
+        capsys, *words, "--clip", "8x1", "--crop", "32", "--run", "runs/other"
+    )
+    assert code == 0, noise
+    assert given["model"].input_shape == (None, 8, 32, 32, 3)
+    assert "  clips       8x1, crop 32 (weights trained at 4 frames, 64)\n" in printed
+
+
+def test_the_file_of_a_run_brings_its_clip(there, capsys):
+    words = ["train", "videos", "--run", "runs/second", "--weights", "runs/first/model.keras"]
+    chosen = cli._build_parser(words).parse_args(words)
+    assert training_settings.changes_of(chosen) == {"clip": "4x2", "crop": 32}
+    network = {"network": "C2D", "depth": (1, 1, 1, 1), "width": 4}
+    assert training_settings.network_of(chosen) == network
+    chosen.recipe = "long-clips"
+    assert training_settings.changes_of(chosen) == {"crop": 32}
+    chosen.depth, chosen.recipe = 50, "fine-tuning"
+    with pytest.raises(ValueError) as error:
+        training_settings.changes_of(chosen)
+    assert str(error.value) == (
+        "--weights runs/first/model.keras is of --depth 1,1,1,1 --width 4. Received: --depth 50. "
+        "Leave it out."
+    )
+
+
+@pytest.mark.parametrize("source", ["pyslowfast", None], ids=["given", "imagenet"])
+def test_the_file_of_a_run_brings_its_layers(source, given, folder, capsys):
+    """So that neither padding nor pixels are another's."""
+    model = knl.I3D(source=source or "keras-applications", **SMALL)
+    model.get_layer("conv1_norm").moving_mean.assign([0.1, 0.2, 0.3, 0.4])
+    (folder / "r").mkdir()
+    model.save(folder / "r" / "best.keras")
+    settings = {"layers_of": source} if source else {"weights": "imagenet"}
+    settings["recipe"] = {"clip": "4x3"}
+    (folder / "r" / "run.json").write_text(json.dumps({"settings": {"settings": settings}}))
+    code, _, noise = run(capsys, *START, "--weights", "r/best.keras")
+    assert code == 0, noise
+    assert given["model"].source == model.source == model.network_source
+    assert given["settings"]["recipe"]["clip"] == "4x3"
+
+
+def test_a_damaged_model_file_is_named(given, giver, folder, capsys):
+    os.truncate(folder / "giver.keras", 300)
+    code, _, noise = run(capsys, *START, "--weights", "giver.keras")
+    assert code == 1 and len(noise.splitlines()) == 1
+    assert "--weights must be a whole .keras file. Received: giver.keras" in noise
 
 
 def test_precision_holds_for_the_network_and_ends_with_the_command(given, capsys):
@@ -409,6 +461,35 @@ def test_replicas_share_the_batch(given, capsys):
     assert given["model"].distribute_strategy.num_replicas_in_sync == 2
     assert 'strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])\n' in printed
     compile(script_in(printed + "\n\nTrained "), "script", "exec")
+
+
+def test_the_batch_is_raised_to_divide_by_the_devices(given, capsys, monkeypatch):
+    monkeypatch.setattr(training_settings, "count_devices", lambda devices: 3)
+    words = [each for each in WORDS if each not in ("--batch-size", "2")]
+    code, printed, noise = run(capsys, *words)
+    assert code == 0, noise
+    assert given["training"].element_spec[0].shape[0] == 6
+    assert given["settings"]["batch_size"] == 6
+    # The warm-up begins at a tenth.
+    assert float(given["model"].optimizer.learning_rate) == pytest.approx(0.001 * 6 / 4)
+    assert " steps of 6 clips, divided among 3 devices\n" in printed
+    assert "  rate        peak 0.015, " in printed
+    # A rate that is given is that of the batch.
+    code, printed, noise = run(capsys, *words, "--learning-rate", "0.03", "--overwrite")
+    assert code == 0, noise
+    assert "  rate        peak 0.03, " in printed
+
+
+def test_devices_of_all_processes_count(monkeypatch):
+    mesh = keras.distribution.DeviceMesh((8,), ["batch"], [f"cpu:{n}" for n in range(8)])
+    layout = types.SimpleNamespace(device_mesh=mesh)
+    monkeypatch.setattr(keras.distribution, "distribution", lambda: layout)
+    chosen = argparse.Namespace(batch_size=None)
+    assert training_settings.batch_size_of(chosen, RECIPES["fine-tuning"], []) == 8
+    chosen.batch_size = 20
+    message = "devices \\(8\\).*Received: --batch-size 20.*Take 16 or 24"
+    with pytest.raises(ValueError, match=message):
+        training_settings.batch_size_of(chosen, RECIPES["fine-tuning"], [])
 
 
 def test_a_name_brings_its_network_clip_and_crop(given, folder, capsys):
@@ -449,12 +530,24 @@ def test_random_weights_are_not_frozen(words, begin, given, folder, capsys):
     assert not (folder / "runs").exists()
 
 
+_NETWORK = "is of --network NLI3D --depth 1,1,1,1 --width 16 --layers-of video-nonlocal-net."
 CONTRADICTIONS = {
-    "clip": (["--clip", "4x2"], "are of clips 8x2. Received: clips of 4x2. Give --clip 8x2"),
-    "recipe": (["--recipe", "long-clips"], "clips of 32x4 by --recipe long-clips"),
-    "depth": (["--depth", "101"], "`depth`.*weights='camera_motion'"),
-    "width": (["--width", "8"], "`width`.*weights='camera_motion'"),
-    "network": (["--network", "C2D"], "weights='camera_motion'.*NLI3D"),
+    "clip": (
+        ["--clip", "4x2"],
+        "are of clips 8x2. Received: clips of 4x2. Give --clip 8x2 or leave it out.",
+    ),
+    "recipe": (
+        ["--recipe", "long-clips"],
+        "are of clips 8x2. Received: clips of 32x4 by --recipe long-clips. Give --clip 8x2.",
+    ),
+    "depth": (["--depth", "50"], f"{_NETWORK} Received: --depth 50. Leave it out."),
+    "blocks": (["--depth", "1,1,2,1"], f"{_NETWORK} Received: --depth 1,1,2,1. Leave it out."),
+    "width": (["--width", "64"], f"{_NETWORK} Received: --width 64. Leave it out."),
+    "network": (["--network", "I3D"], f"{_NETWORK} Received: --network I3D. Leave it out."),
+    "layers": (
+        ["--layers-of", "pyslowfast"],
+        f"{_NETWORK} Received: --layers-of pyslowfast. Leave it out.",
+    ),
 }
 
 
@@ -462,9 +555,17 @@ CONTRADICTIONS = {
 def test_what_contradicts_the_weights_is_refused(words, message, given, folder, capsys):
     code, printed, noise = run(capsys, *START, "--weights", "camera_motion", *words)
     assert (code, printed, given) == (1, "", {})
-    for part in message.split(".*"):
-        assert part in noise
+    assert noise == f"keras-nonlocal: error: --weights camera_motion {message}\n"
     assert not (folder / "runs").exists()
+
+
+def test_what_agrees_with_the_weights_is_taken():
+    network = "--network NLI3D --depth 1,1,1,1 --width 16 --layers-of video-nonlocal-net".split()
+    words = [*START, "--weights", "camera_motion", *network, "--clip", "8x2@15"]
+    changes = training_settings.changes_of(cli._build_parser(words).parse_args(words))
+    assert changes == {"clip": "8x2@15", "crop": 64}
+    words = [*START, "--weights", "nl_i3d_r50_8x8.kinetics400_vnl", "--depth", "3,4,6,3"]
+    assert training_settings.changes_of(cli._build_parser(words).parse_args(words)) == {}
 
 
 FAILURES = {
@@ -474,7 +575,8 @@ FAILURES = {
     ),
     "replicas": (
         ["--validation", "0.2", "--replicas", "2", "--batch-size", "3"],
-        "divide by the number of devices (2). Received: batches of 3 clips",
+        "--batch-size must divide by the number of devices (2). Received: --batch-size 3, for all "
+        "devices together. Take 2 or 4.",
     ),
     "devices": (["--validation", "0.2", "--replicas", "9"], "must not exceed the devices"),
     "processes": (["--num-processes", "2"], "Set KERAS_BACKEND=jax"),
@@ -484,6 +586,10 @@ FAILURES = {
     "no weights": (
         ["--weights", "none.keras", "--validation", "0.2"],
         "--weights must be a file that is there. Received: none.keras",
+    ),
+    "weights of images": (
+        ["--weights", "resnet_r50.imagenet_psf", "--validation", "0.2"],
+        "`--weights 'resnet_r50.imagenet_psf'` are .*Received them in C2D",
     ),
     "damaged weights": (
         ["--weights", "bad.keras", "--validation", "0.2"],

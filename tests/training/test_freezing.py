@@ -1,10 +1,12 @@
+import re
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_nonlocal as knl
-from keras_nonlocal.training.freezing import freeze_until, layer_rates
+from keras_nonlocal.training.freezing import describe_frozen, freeze_until, layer_rates
 from keras_nonlocal.training.optimizers import SGD
 from tests.subjects import fill
 
@@ -223,3 +225,19 @@ def test_rates_need_stages_that_the_model_has():
 def test_factor_must_be_a_share(factor):
     with pytest.raises(ValueError, match="`factor` must be above 0 and up to 1.*Received: factor="):
         layer_rates(network(), factor)
+
+
+STAGE_NAMES = ["conv1", "res2", "res3", "res4", "res5"]
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, around], ids=["alone", "inner"])
+def test_what_is_frozen_is_described_in_order(wrap):
+    model = wrap(knl.NLI3D(input_shape=(4, 32, 32, 3), depth=(1, 1, 1, 1), width=8))
+    assert describe_frozen(model) == "nothing"
+    for stage in range(1, 6):
+        freeze_until(model, stage)
+        assert describe_frozen(model) == ", ".join(STAGE_NAMES[:stage])
+    model.trainable = False
+    last = ["dense"] if model.name.startswith("sequential") else []
+    everything = [*STAGE_NAMES, "predictions", *last]
+    assert re.sub(r"_\d+", "", describe_frozen(model)) == ", ".join(everything)

@@ -605,3 +605,7 @@ def test_mixed_clips_train_and_numbers_validate():
     assert mixed.element_spec[1].shape == (2, CLASSES)
     history = model.fit(mixed, validation_data=batches(recipe), shuffle=False, verbose=0).history
     assert set(history) >= {"accuracy", "val_accuracy", "val_top5_accuracy"}
+
+
+def test_all_names_are_listed_before_they_are_used():
+    assert {*knl.training.__all__, "__all__"} <= set(dir(knl.training))
