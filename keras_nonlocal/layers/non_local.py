@@ -54,11 +54,6 @@ class NonLocal(keras.layers.Layer):
                 "`norm_options` must leave out 'name', 'dtype', 'axis' and 'gamma_initializer', "
                 f"which the block sets. Received: {', '.join(map(repr, sorted(taken)))}."
             )
-        if norm_options and norm is None:
-            raise ValueError(
-                "`norm_options` need a norm. Received: norm=None, norm_options="
-                f"{norm_options!r}. Leave them out, or pass norm='batch_norm'."
-            )
         if kernel_initializer is None:
             kernel_initializer = keras.initializers.RandomNormal(stddev=0.01)
         self.inner_channels = inner_channels

@@ -232,7 +232,6 @@ def _built(layer, shape):
             lambda: knl.NonLocal1D(norm_options={"name": "a", "dtype": "b"}),
             "leave out 'name', 'dty",
         ),
-        (lambda: knl.NonLocal3D(norm=None, norm_options={"frozen": True}), "need a norm"),
         (lambda: knl.NonLocal3D(inner_channels=0), "`inner_channels` must be a positive"),
         (lambda: knl.NonLocal3D(pool_size=(2, 2)), "a tuple of 3 of them"),
         (lambda: knl.NonLocal3D(frames_per_group=0), "`frames_per_group` must be a positive"),
