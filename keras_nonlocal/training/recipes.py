@@ -141,7 +141,7 @@ Command:
   keras-nonlocal train videos --validation 0.2 --recipe fine-tuning \\
       --weights nl_i3d_r50_8x8.kinetics400_vnl --run runs/first
 Expected result:
-  It depends on the videos; benchmarks/README.md compares three small tasks with plain `fit`.
+  It depends on the videos; benchmarks/README.md compares small tasks with plain `fit`.
 Source:
   These choices are this package's own, measured by benchmarks/fine_tuning.py.
 """,
