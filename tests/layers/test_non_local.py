@@ -302,17 +302,19 @@ def test_one_key_gives_theta_and_phi_zero_gradients():
 
 @pytest.mark.parametrize("pool_position", ("before", "after"))
 def test_masked_positions_are_no_keys(form, pool_position):
-    # The last two of nine positions are padding, and the last pair that is pooled holds one.
-    layer, x = make(knl.NonLocal1D, (8, 8), pool_position=pool_position, **form)
+    # The last three of ten positions are padding: one of the fourth pair that is pooled, and the
+    # fifth pair.
+    layer, x = make(knl.NonLocal1D, (10, 8), pool_position=pool_position, **form)
     alone, padded = x[:, :7], x.copy()
     padded[:, 7:] = 1e3
-    mask = np.arange(8) < 7
+    mask = np.arange(10) < 7
     outputs, scores = layer(padded, mask=mask[None].repeat(2, 0), return_attention_scores=True)
     # Pooled by two, the seventh position is a key of its own.
     expected = np.concatenate([alone, alone[:, -1:]], axis=1)
     expected, weights = layer(expected, return_attention_scores=True)
     np.testing.assert_allclose(outputs[:, :7], expected[:, :7], rtol=0, atol=1e-10)
-    np.testing.assert_allclose(scores[:, :7], weights[:, :7], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(scores[:, :7, :4], weights[:, :7], rtol=0, atol=1e-10)
+    assert not np.any(scores[:, :, 4])
 
 
 @pytest.mark.parametrize("mode", MODES)
