@@ -189,7 +189,7 @@ def _build(chosen, recipe, classes):
         if initial_weights.is_model_file(chosen.weights):
             giver = read_keras_file(chosen.weights)
             with printing.warnings_told():
-                # Those of Keras, about NumPy, are not for whoever trains.
+                # Keras' own, about NumPy, concern no user of the command.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 keras_nonlocal.transfer_weights(model, giver)
     return model
