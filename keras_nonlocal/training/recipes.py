@@ -147,7 +147,7 @@ Source:
 """,
     weights="trained",
     batch_size=4,
-    learning_rate=0.01,
+    learning_rate=0.005,
     epochs=30,
     schedule="half_cosine",
     warmup=0.05,
