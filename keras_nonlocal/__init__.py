@@ -2,6 +2,7 @@
 
 import importlib
 
+from keras_nonlocal.builders import C2D, I3D, NLC2D, NLI3D
 from keras_nonlocal.checkpoints import CheckpointError, list_weights
 from keras_nonlocal.checkpoints.inflation import inflate_weights
 from keras_nonlocal.checkpoints.load import load_checkpoint
@@ -9,7 +10,9 @@ from keras_nonlocal.checkpoints.save import save_checkpoint
 from keras_nonlocal.checkpoints.transfer import transfer_weights
 from keras_nonlocal.exporting import export
 from keras_nonlocal.layers import NonLocal1D, NonLocal2D, NonLocal3D
-from keras_nonlocal.models import C2D, I3D, NLC2D, NLI3D, insert_non_local, summary_table
+from keras_nonlocal.models.insertion import insert_non_local
+from keras_nonlocal.models.summary import summary_table
+from keras_nonlocal.models.video_resnet import VideoResNet
 from keras_nonlocal.preprocessing import decode_predictions, preprocess_input
 
 __version__ = "0.1.0"
@@ -23,6 +26,7 @@ __all__ = [
     "NonLocal1D",
     "NonLocal2D",
     "NonLocal3D",
+    "VideoResNet",
     "decode_predictions",
     "export",
     "exporting",

@@ -1,81 +1,29 @@
-"""What stands around a network: from pixels to its input, from its output to names."""
+"""Input normalization and prediction decoding."""
 
-import dataclasses
 import functools
 import pathlib
 
 import numpy as np
 from keras import ops
 
-
-@dataclasses.dataclass(frozen=True)
-class Normalization:
-    """The range of pixels in which a source trained its networks, for RGB in 0..255.
-
-    Attributes:
-        mean: subtracted from each channel.
-        deviation: divides each channel then.
-        reverse: whether the channels are put into the order blue, green, red beforehand; the
-            numbers above are in the order that results.
-    """
-
-    mean: tuple[float, float, float]
-    deviation: tuple[float, float, float]
-    reverse: bool = False
-
-
-# PySlowFast and PyTorchVideo write the same numbers on 0..1, GluonCV and torchvision those of
-# MMAction2.
-_IMAGENET = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-_ONE_GREY = Normalization((114.75,) * 3, (57.375,) * 3)
-NORMALIZATIONS = {
-    "video-nonlocal-net": _ONE_GREY,
-    "pyslowfast": _ONE_GREY,
-    "pytorchvideo": _ONE_GREY,
-    "mmaction2": _IMAGENET,
-    "gluoncv": _IMAGENET,
-    "torchvision": _IMAGENET,
-    "keras-applications": Normalization((103.939, 116.779, 123.68), (1.0,) * 3, reverse=True),
-}
-
-
-def normalization_of(source):
-    """Gives the `Normalization` of a source.
-
-    Args:
-        source: a name in `NORMALIZATIONS`.
-
-    Returns:
-        A `Normalization`.
-
-    Raises:
-        ValueError: if the source is unknown.
-    """
-    if source in NORMALIZATIONS:
-        return NORMALIZATIONS[source]
-    raise ValueError(
-        f"`source` must be one of {sorted(NORMALIZATIONS)}. Received: source={source!r}. "
-        "Weights of your own need what they were trained with; this package's networks "
-        'are trained with "video-nonlocal-net".'
-    )
+from keras_nonlocal.models.config import IMPLEMENTATIONS, check_source
 
 
 def preprocess_input(clip, source="video-nonlocal-net"):
-    """Gives clips the range in which a source's networks were trained.
+    """Normalizes the pixels of clips as an implementation did in training.
 
-    It does what `keras_nonlocal.data.transforms.normalize` does inside `tf.data`, for clips
-    that come from elsewhere. Pixels must lie in 0..255: values that were divided by 255, or
-    normalised already, are not told from dark ones.
+    For networks that are built with `include_preprocessing=False`. Pixels must be in 0..255:
+    inputs that are scaled to 0..1 already cannot be detected and give wrong predictions.
 
     Args:
         clip: RGB of shape `(frames, height, width, 3)`, or a batch of it; NumPy array or
             tensor, integers or floats in 0..255.
-        source: whose networks, one of "video-nonlocal-net", "pyslowfast", "pytorchvideo",
-            "mmaction2", "gluoncv", "torchvision", "keras-applications", or a model that
-            remembers its source.
+        source: the implementation: "video-nonlocal-net", "pyslowfast", "pytorchvideo",
+            "mmaction2", "gluoncv", "torchvision" or "keras-applications"; or a model of this
+            package.
 
     Returns:
-        The normalised clip in float32, an array or a tensor as `clip` is.
+        The normalized clip in float32, an array or a tensor as `clip` is.
 
     Raises:
         ValueError: if the clip has not three channels last, or the source is unknown.
@@ -86,7 +34,8 @@ def preprocess_input(clip, source="video-nonlocal-net"):
     >>> print(f"{preprocess_input(clip).max():.3f}")
     2.444
     """
-    facts = normalization_of(getattr(source, "source", source))
+    source = getattr(source, "normalization", source)
+    check_source("source", source)
     if isinstance(clip, (list, tuple)):
         clip = np.asarray(clip)
     shape = tuple(clip.shape)
@@ -96,17 +45,16 @@ def preprocess_input(clip, source="video-nonlocal-net"):
             f"width, 3). Received: shape {shape}. Give one image as a clip of one frame, "
             "and put the channels last."
         )
-    mean, deviation = np.float32(facts.mean), np.float32(facts.deviation)
+    mean, std = (np.float32(getattr(IMPLEMENTATIONS[source], name)) for name in ("mean", "std"))
     if isinstance(clip, np.ndarray):
-        clip = clip[..., ::-1] if facts.reverse else clip
-        return (clip.astype("float32") - mean) / deviation
-    clip = ops.cast(ops.flip(clip, axis=-1) if facts.reverse else clip, "float32")
-    return (clip - ops.convert_to_tensor(mean)) / ops.convert_to_tensor(deviation)
+        return (clip.astype("float32") - mean) / std
+    clip = ops.cast(clip, "float32")
+    return (clip - ops.convert_to_tensor(mean)) / ops.convert_to_tensor(std)
 
 
 @functools.cache
 def kinetics400_classes():
-    """Gives the names of the 400 classes of Kinetics-400, in index order.
+    """Returns the names of the 400 classes of Kinetics-400, in index order.
 
     Returns:
         Tuple of strings.
@@ -121,20 +69,20 @@ def kinetics400_classes():
 
 
 def decode_predictions(probabilities, top=5, class_names=None):
-    """Puts names to the most probable classes.
+    """Returns the most probable classes by name.
 
     Args:
-        probabilities: what a model with `classifier_activation="softmax"` gives, of shape
+        probabilities: output of a model with `classifier_activation="softmax"`, of shape
             `(batch, classes)`; array or tensor.
         top: how many classes to name.
-        class_names: names in index order, or a model that remembers them. `None`: those of
+        class_names: names in index order, or a model of this package. `None`: those of
             Kinetics-400, if there are 400 classes.
 
     Returns:
         For each clip a list of `(class_name, probability)`, the most probable first.
 
     Raises:
-        ValueError: if the values are no probabilities, or the names do not fit them.
+        ValueError: if the values are not probabilities, or the names do not fit them.
 
     Example:
 
@@ -152,39 +100,6 @@ def decode_predictions(probabilities, top=5, class_names=None):
         [(names[index], float(row[index])) for index in indices]
         for row, indices in zip(probabilities, best, strict=True)
     ]
-
-
-def remember(model, source, clip, class_names=None):
-    """Attaches to a model what its users must know, and functions that know it.
-
-    These are plain attributes of the Python object: `source`, `clip`, `class_names`, the
-    `network_source` whose layers it has (the first `source` that it was given),
-    `preprocess_input(clip)` and `decode_predictions(probabilities, top=5)`. Files and copies
-    of the model do not carry them.
-
-    Args:
-        model: the model.
-        source: whose pixel range it takes, see `preprocess_input`.
-        clip: frames x stride of the clips that it is meant for, such as "8x8".
-        class_names: names of its classes in index order, if they are known.
-
-    Returns:
-        The model.
-
-    Example:
-
-    >>> model = remember(keras_nonlocal.I3D(depth=(1, 1, 1, 1), width=8), "gluoncv", "8x8")
-    >>> model.preprocess_input(np.zeros((8, 224, 224, 3), "uint8")).shape
-    (8, 224, 224, 3)
-    """
-    normalization_of(source)
-    names = None if class_names is None else tuple(class_names)
-    model.source, model.clip, model.class_names = source, clip, names
-    # Whose layers it has; with weights of another source it takes the pixels of that one.
-    model.network_source = getattr(model, "network_source", source)
-    model.preprocess_input = functools.partial(preprocess_input, source=source)
-    model.decode_predictions = functools.partial(decode_predictions, class_names=names)
-    return model
 
 
 def _check_probabilities(values):

@@ -14,7 +14,7 @@ import pytest
 import keras_nonlocal
 from keras_nonlocal import cli
 from keras_nonlocal.checkpoints import fetching, kernels, rules, zoo
-from keras_nonlocal.models import architecture
+from keras_nonlocal.models import config as config_module
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -63,7 +63,7 @@ def shrink(monkeypatch):
         return _FirstBlocks(resnet) if weights == "imagenet" else resnet
 
     monkeypatch.setattr(keras.applications, "ResNet50", small)
-    monkeypatch.setitem(architecture.DEPTHS, 50, (1, 1, 1, 1))
+    monkeypatch.setitem(config_module.DEPTHS, 50, (1, 1, 1, 1))
 
 
 def publish(folder, monkeypatch):

@@ -4,7 +4,9 @@ import warnings
 
 from keras_nonlocal.checkpoints import image_networks, inspection, rules
 from keras_nonlocal.checkpoints.inflation import inflate_weights
-from keras_nonlocal.checkpoints.load import build_network, load_checkpoint
+from keras_nonlocal.checkpoints.load import load_checkpoint
+from keras_nonlocal.models.config import ResNet3DConfig
+from keras_nonlocal.models.video_resnet import build_network
 
 # What stands in for an argument that nothing tells, as it does not change what fits.
 _ANY = {"clip": "8x8", "mode": "embedded_gaussian", "pool2": True}
@@ -59,10 +61,9 @@ def _try_inflation(findings):
             options[key] = findings.network[key]
 
     def inflate():
-        network = {**findings.network, "pool2": True, "mode": None, "classes": 2}
-        shape = {"clip": "8x8", "input_shape": (8, 224, 224, 3), "classifier_activation": None}
-        model = build_network({**network, **options}, **shape)
-        inflate_weights(model, findings.path)
+        usual = {"mode": _ANY["mode"], "classes": 2}
+        config = ResNet3DConfig(**findings.network | usual | options)
+        inflate_weights(build_network(config, initialize=False), findings.path)
 
     return options, _fault_of(inflate)
 

@@ -2,6 +2,8 @@
 
 import re
 
+from keras_nonlocal.models.config import parse_clip
+
 _FRAMES = r"\b(?:clip_len\s*=|NUM_FRAMES:)\s*([1-9][0-9]{0,2})\b"
 _STRIDE = r"\b(?:frame_interval\s*=|SAMPLING_RATE:)\s*([1-9][0-9]?)\b"
 _MODE = r"""(?:mode\s*=\s*|INSTANTIATION:\s*)['"]?(dot_product|embedded_gaussian|softmax)\b"""
@@ -60,27 +62,29 @@ def _only(pattern, config):
     return found.pop() if len(found) == 1 else None
 
 
-def write_python_config(network, frames, stride):
-    """MMAction2's config of a network and its clips, as far as tensors leave them open."""
-    backbone = "type='C2D'" if network["pool2"] else "type='ResNet'"
-    if network["inflated"]:
-        backbone = f"type='ResNet3d', with_pool2={network['pool2']}"
-    if network["non_local"]:
-        backbone += f", non_local_cfg=dict(mode={network['mode']!r})"
+def write_python_config(config):
+    """Returns MMAction2's config of a network, as far as its tensors leave it open."""
+    frames, stride = parse_clip(config.clip)
+    backbone = "type='C2D'" if config.pool2 else "type='ResNet'"
+    if config.inflated:
+        backbone = f"type='ResNet3d', with_pool2={config.pool2}"
+    if config.non_local:
+        backbone += f", non_local_cfg=dict(mode={config.mode!r})"
     sampling = f"dict(type='SampleFrames', clip_len={frames}, frame_interval={stride})"
     return f"model = dict(backbone=dict({backbone}))\ntrain_pipeline = [{sampling}]\n"
 
 
-def write_yaml_config(network, source, frames, stride):
-    """PySlowFast's config of a network and its clips, as far as tensors leave them open."""
-    late = network["inflated"] and not any(stage == 2 for stage, _ in network["inflated"])
-    if network["pool2"]:
-        architecture = "i3d" if network["inflated"] else "c2d"
+def write_yaml_config(config):
+    """Returns PySlowFast's config of a network, as far as its tensors leave it open."""
+    frames, stride = parse_clip(config.clip)
+    late = config.inflated and not any(stage == 2 for stage, _ in config.inflated)
+    if config.pool2:
+        architecture = "i3d" if config.inflated else "c2d"
     else:
-        architecture = "slow" if late else "slow_i3d" if network["inflated"] else "2d"
-    mode = "dot_product" if network["mode"] == "dot_product" else "softmax"
+        architecture = "slow" if late else "slow_i3d" if config.inflated else "2d"
+    mode = "dot_product" if config.mode == "dot_product" else "softmax"
     return (
-        f"SOURCE: {source}\n"
+        f"SOURCE: {config.source}\n"
         f"DATA:\n  NUM_FRAMES: {frames}\n  SAMPLING_RATE: {stride}\n"
         f"MODEL:\n  ARCH: {architecture}\nNONLOCAL:\n  INSTANTIATION: {mode}\n"
     )

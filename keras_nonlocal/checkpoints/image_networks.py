@@ -152,9 +152,11 @@ def _read_model(model):
         for name, address in addresses.items()
         if address and address.endswith("/moving_variance")
     }
-    return ImageNetwork(
-        title, "keras-applications", KERAS_APPLICATIONS, _fold(tensors, epsilons), strangers
-    )
+    tensors = _fold(tensors, epsilons)
+    if "conv1_conv/kernel" in tensors:
+        # Trained on blue, green, red; networks here have RGB.
+        tensors["conv1_conv/kernel"] = tensors["conv1_conv/kernel"][..., ::-1, :]
+    return ImageNetwork(title, "keras-applications", KERAS_APPLICATIONS, tensors, strangers)
 
 
 def _fold(tensors, epsilons):

@@ -5,11 +5,13 @@ import os
 import keras
 import numpy as np
 
-from keras_nonlocal import preprocessing
 from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import assignment, image_networks
 from keras_nonlocal.keras_models import refuse_tf_keras
+from keras_nonlocal.models.config import DEPTHS, ResNet3DConfig
+from keras_nonlocal.models.video_resnet import VideoInput, change_config, config_of
 
+_IMAGENET = "keras-applications"
 _STRIDES = {"a": "its first 1x1", "b": "its 3x3"}
 _CACHE = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
 _FILE = "{}_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -63,7 +65,7 @@ def inflate_weights(model, weights):
     else as well. `source="video-nonlocal-net"` takes torchvision's weights too, as the authors
     began with theirs, but does not pad the first max-pooling and so gives other numbers.
 
-    Afterwards the model remembers the image network's pixel range: `model.preprocess_input`.
+    The model then normalizes pixels as the image network: `model.normalization`.
 
     Args:
         model: network of `C2D`, `I3D`, `NLC2D` or `NLI3D`, with or without its head.
@@ -103,49 +105,56 @@ def inflate_weights(model, weights):
         origin="image network",
         way_out="Build the model with the `depth` and `width` of the image network.",
     )
-    preprocessing.remember(
-        model,
-        network.source,
-        getattr(model, "clip", None),
-        getattr(model, "class_names", None),
-    )
+    change_config(model, normalization=network.source)
     return kept
 
 
-def inflate_imagenet(build, arguments):
-    """Builds a network that begins with the ImageNet weights of `keras.applications`.
+def imagenet_config(arguments):
+    """Returns the configuration of a network that starts from the weights of `keras.applications`.
 
     Args:
-        build: function from the facts of a network to the network.
-        arguments: these facts, with `source=None` for the one that the weights follow.
+        arguments: fields of `ResNet3DConfig`.
 
     Returns:
-        The network, which follows `source="keras-applications"`.
+        A `ResNet3DConfig` with `source="keras-applications"`.
 
     Raises:
-        CheckpointError: if the weights cannot be had; it says what to do by hand.
+        ValueError: if the weights do not fit.
     """
-    depth, width, source = (arguments[key] for key in ("depth", "width", "source"))
-    if depth not in (50, 101):
-        raise ValueError(
-            f"`depth` must be 50 or 101 with weights='imagenet'. Received: depth={depth!r}. Give "
-            "image networks of other depths to keras_nonlocal.inflate_weights."
-        )
-    if width != 64:
-        raise ValueError(
-            f"`width` must be 64 with weights='imagenet'. Received: width={width!r}. Leave it out, "
-            "or build with weights=None."
-        )
-    if source not in (None, "keras-applications"):
+    given = {"source": _IMAGENET, **arguments}
+    if given["source"] != _IMAGENET:
         raise ValueError(
             "`source` must be 'keras-applications' with weights='imagenet': these are "
             "keras.applications' weights, whose stages halve height and width in their first 1x1 "
-            f"convolution. Received: source={source!r}. Leave it out, or give a file of "
+            f"convolution. Received: source={given['source']!r}. Leave it out, or give a file of "
             "torchvision's weights to keras_nonlocal.inflate_weights."
         )
-    model = build(**{**arguments, "source": "keras-applications"})
-    inflate_weights(model, _fetch_imagenet(f"ResNet{depth}"))
-    return model
+    config = ResNet3DConfig(**given, weights="imagenet")
+    if config.depth not in DEPTHS.values():
+        raise ValueError(
+            "`depth` must be 50 or 101 with weights='imagenet'. Received: "
+            f"depth={given['depth']!r}. Give image networks of other depths to "
+            "keras_nonlocal.inflate_weights."
+        )
+    if config.width != 64:
+        raise ValueError(
+            f"`width` must be 64 with weights='imagenet'. Received: width={given['width']!r}. "
+            "Leave it out, or build with weights=None."
+        )
+    return config
+
+
+def inflate_imagenet(model):
+    """Loads the ImageNet weights of `keras.applications`, which are downloaded once.
+
+    Args:
+        model: network of `imagenet_config`.
+
+    Raises:
+        CheckpointError: if the weights cannot be downloaded; it says what to do by hand.
+    """
+    depths = {blocks: depth for depth, blocks in DEPTHS.items()}
+    inflate_weights(model, _fetch_imagenet(f"ResNet{depths[config_of(model).depth]}"))
 
 
 def _fetch_imagenet(name):
@@ -164,8 +173,8 @@ def _fetch_imagenet(name):
 def check_network(argument, model):
     """Raises unless a model is a network of this package."""
     refuse_tf_keras(argument, model)
-    names = {layer.name for layer in model.layers} if isinstance(model, keras.Model) else set()
-    if not {"conv1_conv", "res3_0_a_conv", "res3_0_b_conv"} <= names:
+    layers = model.layers if isinstance(model, keras.Model) else ()
+    if not any(isinstance(layer, VideoInput) for layer in layers):
         raise ValueError(
             f"`{argument}` must be a network of C2D, I3D, NLC2D or NLI3D. Received: {model!r} of "
             f"type {type(model).__name__}, without their layers. Of a model around such a network "

@@ -12,7 +12,7 @@ from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import assignment, facts, hints, rules, zoo
 from keras_nonlocal.checkpoints.layout import Layout
 from keras_nonlocal.checkpoints.record import Checkpoint
-from keras_nonlocal.models import architecture
+from keras_nonlocal.models.config import ResNet3DConfig
 
 # Four frames or more, up to 16 apart: neither kernels (3x1x1) nor sizes of pictures (224x224).
 _NAMED_CLIP = r"(?<![0-9x])((?:[4-9]|[1-9][0-9]{1,2})x(?:[1-9]|1[0-6]))(?:x1)?(?![0-9x])"
@@ -87,15 +87,11 @@ def _is_of_record(path, network, record):
     """Whether a file that bears the name of a published one has its tensors and checksum."""
     if record.builder is None or network is None:
         return False
-    flat = {"inflation": None} if record.builder.endswith("C2D") else {}
-    local = {} if record.builder.startswith("NL") else {"non_local": ()}
-    known = architecture.standardize(
-        {**architecture.DEFAULTS, **record.arguments, **flat, **local, "classes": record.classes}
-    )
+    known = record.config
     keys = ("depth", "width", "classes", "inflation", "inflated", "non_local", "frozen_norm")
-    if any(known[key] != network[key] for key in keys):
+    if any(getattr(known, key) != network[key] for key in keys):
         return False
-    return network["mode"] in (None, known["mode"]) and zoo.has_checksum(path, record)
+    return network["mode"] in (None, known.mode) and zoo.has_checksum(path, record)
 
 
 def tell(findings, argument, source=None):
@@ -121,8 +117,7 @@ def tell(findings, argument, source=None):
     if argument == "pool2" and source in _ALWAYS_POOL2:
         return True, f"always in networks of {source}"
     if record is not None:
-        known = {**architecture.DEFAULTS, **record.arguments, "source": record.source}
-        return known[argument], f"the record of {record.name} says"
+        return getattr(record.config, argument), f"the record of {record.name} says"
     if findings.config[argument] is not None:
         return findings.config[argument], "the stored config says"
     if argument == "pool2" and source == "pyslowfast" and _is_slow(network):
@@ -154,7 +149,7 @@ def resolve(findings, **given):
                 f"`mode` is for files with non-local blocks, and this has none. Received: "
                 f"mode={given['mode']!r}. Leave it out."
             )
-        mode = architecture.DEFAULTS["mode"]
+        mode = ResNet3DConfig.mode
     else:
         told = tell(findings, "mode")
         if told is None and given["mode"] not in (None, *_MODES):

@@ -4,7 +4,8 @@ import warnings
 
 from keras_nonlocal import preprocessing
 from keras_nonlocal.checkpoints import assignment, fetching, inspection, zoo
-from keras_nonlocal.models import architecture, assembly
+from keras_nonlocal.models.config import ResNet3DConfig, parse_clip, positive_integer
+from keras_nonlocal.models.video_resnet import build_network
 
 
 def load_checkpoint(
@@ -47,9 +48,7 @@ def load_checkpoint(
             without a classifier.
 
     Returns:
-        A functional `keras.Model` from normalised clips to `(batch, classes)`. It has the
-        attributes `source`, `clip` and `class_names`, see `preprocess_input` and
-        `decode_predictions`.
+        A `VideoResNet` from clips to `(batch, classes)`, with `source`, `clip` and `class_names`.
 
     Raises:
         CheckpointError: a `ValueError`, if the file is broken, would run code, is of another
@@ -71,9 +70,9 @@ def load_checkpoint(
     """
     except_for = (except_for,) if isinstance(except_for, str) else tuple(except_for)
     if crop is not None:
-        crop = architecture.positive_integer("crop", crop)
+        crop = positive_integer("crop", crop)
     if classes is not None:
-        classes = architecture.positive_integer("classes", classes)
+        classes = positive_integer("classes", classes)
     findings = inspection.inspect_file(path)
     layout = assignment.find_layout(findings.archive.arrays, path, source)
     if findings.fault is not None:
@@ -94,14 +93,18 @@ def load_checkpoint(
         )
         tensors = {a: t for a, t in tensors.items() if not a.startswith("predictions/")}
         except_for = (*except_for, "predictions")
-    frames, _ = architecture.parse_clip(clip)
-    model = build_network(
-        network,
+    frames, _ = parse_clip(clip)
+    known = network["classes"] == 400 and "predictions/kernel" in tensors
+    config = ResNet3DConfig(
+        **network,
         source=source,
         clip=clip,
         input_shape=(frames, crop, crop, 3),
         classifier_activation=classifier_activation,
+        class_names=preprocessing.kinetics400_classes() if known else None,
+        weights=str(path),
     )
+    model = build_network(config, initialize=False)
     assignment.assign(
         model,
         tensors,
@@ -112,18 +115,4 @@ def load_checkpoint(
     )
     if record := zoo.find_file(path):
         fetching.tell_licence(record.name, record.licence)
-    known = network["classes"] == 400 and "predictions/kernel" in tensors
-    names = preprocessing.kinetics400_classes() if known else None
-    return preprocessing.remember(model, source, clip, names)
-
-
-def build_network(network, **arguments):
-    """Builds the network that has these facts, its kernels to be set.
-
-    Args:
-        network: dictionary of `facts.read_facts`, completed by pool2 and mode.
-        **arguments: further arguments of `assembly.build_graph`.
-    """
-    kind = "I3D" if network["inflated"] else "C2D"
-    kind = f"NL{kind}" if network["non_local"] else kind
-    return assembly.build_graph(kind, **network, **arguments, blank=True)
+    return model

@@ -3,6 +3,8 @@
 import dataclasses
 import types
 
+from keras_nonlocal.models.config import KINDS, ResNet3DConfig
+
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
@@ -49,6 +51,15 @@ class Checkpoint:
     top5: float | None
     test: str
     note: str = ""
+
+    @property
+    def config(self):
+        """The `ResNet3DConfig` of the network that was trained."""
+        return ResNet3DConfig(
+            **KINDS[self.builder] | dict(self.arguments),
+            class_names=self.class_names or None,
+            weights=self.name,
+        )
 
     @property
     def file(self):

@@ -1,24 +1,19 @@
 """Weights from one of our networks to another: other clips, blocks, norms or classes."""
 
-import itertools
-import re
+import dataclasses
 import types
 import warnings
 
 import keras
 import numpy as np
 
-from keras_nonlocal import preprocessing
 from keras_nonlocal.archives.errors import CheckpointError
-from keras_nonlocal.checkpoints import assignment, facts, inflation, kernels
+from keras_nonlocal.checkpoints import assignment, inflation, kernels
 from keras_nonlocal.checkpoints.layout import Layout
-from keras_nonlocal.models import architecture
-from keras_nonlocal.models.sources import SOURCES
+from keras_nonlocal.models.video_resnet import change_config, config_of
 
 _OURS = Layout(name="keras_nonlocal", sources=(), rows=(), words=types.MappingProxyType({}))
-_CLIPS = ("8x8", "32x2", "32x4")  # One of each kind, where a model does not say which it has.
 _SHOWN = 6
-_BLOCK = r"res\d_\d+_nonlocal"
 _CLASSIFIER = ("predictions/kernel", "predictions/bias")
 
 
@@ -42,8 +37,7 @@ def transfer_weights(model, from_model):
     explain, the window of the head. Networks of one `source` agree in these.
 
     This is how the authors train on long clips: from the weights of short ones, with norms
-    frozen. `model` then takes the pixel range of `from_model`: its `source` becomes that of the
-    weights, while `network_source` stays whose layers it has.
+    frozen. `model` then normalizes pixels as `from_model` does, see `model.normalization`.
 
     Args:
         model: network of `C2D`, `I3D`, `NLC2D` or `NLI3D` that receives.
@@ -96,95 +90,32 @@ def transfer_weights(model, from_model):
             f"{shapes[_CLASSIFIER[0]][-1]} classes. All else is transferred.",
             stacklevel=2,
         )
-    _remember(model, from_model, takes_classes=not starts_anew)
+    names = config_of(model if starts_anew else from_model).class_names
+    change_config(model, normalization=from_model.normalization, class_names=names)
     return kept
 
 
 def _check_settings(model, from_model):
-    """Raises where the same weights would mean something else."""
-    ours, theirs = _block_settings(model), _block_settings(from_model)
+    """Raises where the same weights would mean something else.
+
+    Settings that differ because one implementation builds other clips, or other inflated blocks,
+    otherwise are allowed.
+    """
+    config, given = config_of(model), config_of(from_model)
+    fields = ("source", "mode", "pool2") if config.non_local else ("source", "pool2")
+    asked = {field: getattr(config, field) for field in fields}
+    wanted = dataclasses.replace(given, **asked).settings
     differences = [
-        f"{name} has {key}={ours[name, key]!r} in {model.name}, {theirs[name, key]!r} in "
-        f"{from_model.name}"
-        for name, key in ours
-        if (name, key) in theirs and ours[name, key] != theirs[name, key]
+        f"{name} is {value!r} in {from_model.name}, {wanted[name]!r} as {model.name} has it"
+        for name, value in given.settings.items()
+        if value != wanted[name]
     ]
-    if not differences:
-        # Where one source's rules make both, each for its clip and its inflated blocks, what else
-        # differs follows from these.
-        ours, theirs = _predict_settings(model), _predict_settings(from_model)
-        found, given = _settings(model), _settings(from_model)
-        if any(found in ours[source] and given in theirs[source] for source in SOURCES):
-            return
-        differences = [
-            f"{name} has {what}={found[name, what]} in {model.name}, {given.get((name, what))} in "
-            f"{from_model.name}"
-            for name, what in found
-            if found[name, what] != given.get((name, what))
-        ]
-    raise CheckpointError(
-        f"The weights of {from_model.name} mean something else in {model.name}: "
-        f"{'; '.join(differences[:_SHOWN])}. Nothing was transferred. Build both with the same "
-        "`source`, `mode` and `pool2`."
-    )
-
-
-def _block_settings(model):
-    """What the non-local blocks do that their tensors do not tell, and whether pool2 is there."""
-    settings = {
-        (layer.name, key): getattr(layer, key)
-        for layer in model.layers
-        if re.fullmatch(_BLOCK, layer.name)
-        for key in ("mode", "scale", "pool_size", "pool_position", "axes")
-    }
-    names = {layer.name for layer in model.layers}
-    return {**settings, ("the network", "pool2"): "pool2" in names}
-
-
-def _settings(model):
-    """What the other layers do that their tensors do not tell."""
-    layers = {layer.name: layer for layer in model.layers}
-    conv, pool = layers["conv1_conv"], layers["pool1"]
-    settings = {
-        ("conv1_conv", "strides over frames"): conv.strides[0],
-        ("pool1", "strides over frames"): pool.strides[0],
-        ("pool1", "frames"): pool.pool_size[0],
-        ("pool1", "padding"): pool.padding[1],
-        ("a stage", "strides in convolution"): inflation.stride_kernel(model),
-    }
-    if "average" in layers:
-        settings["average", "window"] = layers["average"].window
-    for layer in model.layers:
-        if re.fullmatch(_BLOCK, layer.name):
-            settings[layer.name, "frames_per_group"] = layer.frames_per_group
-    return settings
-
-
-def _predict_settings(model):
-    """Returns `_settings` by source, as each source would build the model for the clips it may."""
-    shapes = {v.path: np.broadcast_to(np.float32(0), v.shape) for v in model.weights}
-    network = facts.read_facts(shapes)
-    del network["classes"]
-    pool2 = any(layer.name == "pool2" for layer in model.layers)
-    clip = getattr(model, "clip", None)
-    clips = [clip.partition("@")[0]] if clip else _CLIPS
-    predicted = {source: [] for source in SOURCES}
-    for source, clip in itertools.product(SOURCES, clips):
-        rules = architecture.architecture(**network, clip=clip, source=source, pool2=pool2)
-        settings = {
-            ("conv1_conv", "strides over frames"): rules.stem_strides[0],
-            ("pool1", "strides over frames"): rules.stem_strides[1],
-            ("pool1", "frames"): rules.pool1_frames,
-            ("pool1", "padding"): rules.pool1_padding,
-            ("a stage", "strides in convolution"): rules.stride_kernel,
-        }
-        if any(layer.name == "average" for layer in model.layers):
-            settings["average", "window"] = rules.head_window
-        groups = dict(rules.frames_per_group)
-        for stage, block in network["non_local"]:
-            settings[f"res{stage}_{block}_nonlocal", "frames_per_group"] = groups.get(stage)
-        predicted[source].append(settings)
-    return predicted
+    if differences:
+        raise CheckpointError(
+            f"The weights of {from_model.name} mean something else in {model.name}: "
+            f"{'; '.join(differences[:_SHOWN])}. Nothing was transferred. Build both with the same "
+            "`source`, `mode` and `pool2`."
+        )
 
 
 def _kept_blocks(model, tensors):
@@ -227,17 +158,3 @@ def _fold_norm(tensors, block):
     kernel, bias = block + "out/kernel", block + "out/bias"
     tensors[bias] = ((tensors[bias] - mean) * scale + beta).astype("float32")
     tensors[kernel] = (tensors[kernel] * scale).astype("float32")
-
-
-def _remember(model, from_model, takes_classes):
-    if getattr(from_model, "source", None) is None:
-        return
-    giver = from_model if takes_classes else model
-    source, own = from_model.source, getattr(model, "source", None)
-    ranges = preprocessing.NORMALIZATIONS
-    # Sources with one pixel range are the same here.
-    if own is not None and ranges[own] == ranges[source]:
-        source = own
-    preprocessing.remember(
-        model, source, getattr(model, "clip", None), getattr(giver, "class_names", None)
-    )

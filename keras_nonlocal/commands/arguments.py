@@ -2,7 +2,7 @@
 
 import argparse
 
-from keras_nonlocal.preprocessing import NORMALIZATIONS
+from keras_nonlocal.models.config import IMPLEMENTATIONS
 
 
 def count(text):
@@ -31,7 +31,7 @@ def add_network_arguments(group):
     )
     group.add_argument(
         "--source-of-weights",
-        choices=NORMALIZATIONS,
+        choices=IMPLEMENTATIONS,
         metavar="SOURCE",
-        help=f"whose, if MODEL does not tell: {', '.join(NORMALIZATIONS)}",
+        help=f"whose, if MODEL does not tell: {', '.join(IMPLEMENTATIONS)}",
     )

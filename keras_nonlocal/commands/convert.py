@@ -5,9 +5,10 @@ import os
 
 import keras_nonlocal
 from keras_nonlocal.checkpoints import description, inspection, rules, zoo
-from keras_nonlocal.commands import arguments, printing
+from keras_nonlocal.commands import arguments, calls, printing
 from keras_nonlocal.exporting import destination
-from keras_nonlocal.models import calls, summary
+from keras_nonlocal.models import summary
+from keras_nonlocal.models.video_resnet import config_of
 
 _SUFFIXES = (".keras", ".weights.h5", ".pkl", ".pth", ".pyth")
 _WORDS = {
@@ -89,7 +90,7 @@ def run(chosen):
     with destination.written_beside(chosen.to) as written:
         _write(model, written, to_source)
     print(f"Read {chosen.file}")
-    network = calls.facts_of(model)
+    network = config_of(model)
     printing.print_pairs(description.describe_loaded(findings, network, given))
     if record := zoo.find_file(chosen.file):
         printing.print_pairs(description.describe_record(chosen.file, record))

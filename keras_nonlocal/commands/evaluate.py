@@ -7,10 +7,9 @@ import logging
 import numpy as np
 
 from keras_nonlocal import data, evaluation
-from keras_nonlocal.commands import arguments, reporting, sources
+from keras_nonlocal.commands import arguments, calls, reporting, sources
 from keras_nonlocal.commands.progress import progress_bar
 from keras_nonlocal.commands.tested_network import load_network, name_classes
-from keras_nonlocal.models import calls
 
 
 def add_arguments(parser):

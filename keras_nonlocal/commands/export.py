@@ -5,7 +5,7 @@ import pathlib
 import tensorflow as tf
 
 from keras_nonlocal import data
-from keras_nonlocal.commands import arguments, printing
+from keras_nonlocal.commands import arguments, calls, printing
 from keras_nonlocal.commands.tested_network import CONVERT_WORDS, check_takes_floats
 from keras_nonlocal.exporting.calibration import LEAST_CALIBRATION_CLIPS
 from keras_nonlocal.exporting.exporting import FORMATS, export
@@ -15,8 +15,7 @@ from keras_nonlocal.exporting.report import read_report, report_path
 from keras_nonlocal.exporting.tflite import QUANTIZATIONS
 from keras_nonlocal.exporting.versions import next_version
 from keras_nonlocal.lists.classes import read_classes
-from keras_nonlocal.models import calls
-from keras_nonlocal.models.architecture import parse_clip
+from keras_nonlocal.models.config import parse_clip
 
 _FORMAT_OF_ENDING = {
     ".tflite": "tflite",

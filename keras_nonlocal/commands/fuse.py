@@ -4,9 +4,8 @@ import json
 import os
 
 from keras_nonlocal import evaluation
-from keras_nonlocal.commands import reporting
+from keras_nonlocal.commands import calls, reporting
 from keras_nonlocal.evaluation.videos import SCORES
-from keras_nonlocal.models import calls
 
 
 def add_arguments(parser):

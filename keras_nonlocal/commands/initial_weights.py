@@ -2,13 +2,12 @@
 
 import json
 import os
-import re
 import zipfile
 import zlib
 
 from keras_nonlocal.checkpoints import zoo
-from keras_nonlocal.models import architecture
-from keras_nonlocal.runs.folder import FACTS
+from keras_nonlocal.models.config import DEPTHS, KINDS, ResNet3DConfig
+from keras_nonlocal.models.video_resnet import VideoInput
 
 
 def is_model_file(weights):
@@ -27,8 +26,7 @@ def known_of(weights):
     Returns:
         Dictionary, empty for other weights and for files of other networks. As far as known:
         `network`, `depth`, `width`, `layers_of`, `clip`, `frames`, `crop`, and in `options` further
-        arguments of the builder. Of a file, `clip` and `layers_of` are those of the run in whose
-        folder it is.
+        arguments of the builder.
 
     Raises:
         ValueError: if the file is damaged.
@@ -39,8 +37,8 @@ def known_of(weights):
     if record is not None and record.builder is not None:
         known = {
             "network": record.builder,
-            "depth": record.arguments.get("depth", architecture.DEFAULTS["depth"]),
-            "width": record.arguments.get("width", architecture.DEFAULTS["width"]),
+            "depth": record.arguments.get("depth", ResNet3DConfig.depth),
+            "width": record.config.width,
             "layers_of": record.arguments.get("source"),
             "clip": record.clip,
             "crop": record.crop,
@@ -75,77 +73,47 @@ def check_file(path):
 
 
 def _read_file(path):
-    layers = _read_layers(path)
-    blocks = tuple(
-        sum(bool(re.fullmatch(rf"res{stage}_\d+_a_conv", name)) for name in layers)
-        for stage in (2, 3, 4, 5)
-    )
-    shapes = [layer["batch_shape"] for layer in layers.values() if "batch_shape" in layer]
-    if not all(blocks) or "conv1_conv" not in layers or len(shapes) != 1 or len(shapes[0]) != 5:
+    config = _read_config(path)
+    if config is None:
         return {}
-    _, frames, height, width, _ = shapes[0]
-    a, b = (_inflated_places(layers, kernel) for kernel in "ab")
-    non_local = _places(layers, r"res(\d)_(\d+)_nonlocal")
-    run = _read_run(os.path.dirname(path), frames)
-    source = run.get("layers_of") or architecture.DEFAULTS["source"]
-    options = {"pool2": "pool2" in layers}
-    if a or b:
-        places = tuple(sorted({*a, *b}))
-        options["inflation"] = "3x3x3" if b else "3x1x1"
-        standard = frozenset(places) == architecture.inflated_places(blocks)
-        options["inflated"] = None if standard else places
-    if non_local:
-        options["mode"] = layers["res{}_{}_nonlocal".format(*non_local[0])]["mode"]
-        standard = non_local == architecture.non_local_places(5, blocks, source)
-        options["non_local"] = 5 if standard else non_local
-    depths = {blocks: depth for depth, blocks in architecture.DEPTHS.items()}
+    usual = ResNet3DConfig(depth=config.depth, source=config.source, **KINDS[config.kind])
+    fields = ("pool2", "inflation", "inflated", "mode", "non_local", "frozen_norm")
+    frames, height, width, _ = config.input_shape
+    depths = {blocks: depth for depth, blocks in DEPTHS.items()}
     return {
-        "network": ("NL" if non_local else "") + ("I3D" if a or b else "C2D"),
-        "depth": depths.get(blocks, blocks),
-        "width": layers["conv1_conv"]["filters"],
+        "network": config.kind,
+        "depth": depths.get(config.depth, config.depth),
+        "width": config.width,
+        "layers_of": config.source,
+        "clip": config.clip,
         "frames": frames,
         "crop": height if height == width else None,
-        "options": {k: v for k, v in options.items() if v != architecture.DEFAULTS[k]},
-        **run,
+        "options": {
+            field: getattr(config, field)
+            for field in fields
+            if getattr(config, field) != getattr(usual, field)
+        },
     }
 
 
-def _read_layers(path):
-    """Returns the configs of the layers of a `.keras` file by name."""
+def _read_config(path):
+    """Returns the `ResNet3DConfig` of the network in a `.keras` file; `None` if it holds none."""
     check_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))["config"]
+            content = json.loads(archive.read("config.json"))
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError) as error:
         raise ValueError(
             f"--weights must be a whole .keras file. Received: {path}, which is damaged. Copy it "
             "anew, or name another."
         ) from error
-    layers = [layer["config"] for layer in config.get("layers", ())]
-    return {layer["name"]: layer for layer in layers if "name" in layer}
-
-
-def _places(layers, pattern):
-    found = (re.fullmatch(pattern, name) for name in layers)
-    return tuple(sorted((int(place[1]), int(place[2])) for place in found if place))
-
-
-def _inflated_places(layers, kernel):
-    inflated = [name for name, layer in layers.items() if layer.get("kernel_size", (1,))[0] > 1]
-    return _places(inflated, rf"res(\d)_(\d+)_{kernel}_conv")
-
-
-def _read_run(folder, frames):
-    """Returns clip and layers of the run that a folder is of; nothing if it is of none."""
-    try:
-        with open(os.path.join(folder, FACTS), encoding="utf-8") as file:
-            settings = json.load(file)["settings"]["settings"]
-        clip = settings["recipe"]["clip"]
-        taken, _ = architecture.parse_clip(clip.partition("@")[0])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        # No run of the command: the settings of others may be anything.
-        return {}
-    if frames not in (None, taken):
-        return {}
-    imagenet = "keras-applications" if settings.get("weights") == "imagenet" else None
-    return {"clip": clip, "layers_of": settings.get("layers_of", imagenet)}
+    waiting = [content]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if item.get("class_name") == VideoInput.__name__:
+                return ResNet3DConfig(**item["config"]["config"])
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+    return None

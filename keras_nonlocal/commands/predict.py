@@ -93,7 +93,8 @@ def _open(chosen):
             )
         return artefact.facts, artefact.predict
     model = load_model(chosen.model, chosen.source_of_weights, chosen.clip)
-    return facts_of(model, model.input_shape[1:]), lambda clips: answers_of(model, clips)
+    given = {"source": chosen.source_of_weights, "clip": chosen.clip}
+    return facts_of(model, model.input_shape[1:], **given), lambda clips: answers_of(model, clips)
 
 
 def _complete(facts, chosen):

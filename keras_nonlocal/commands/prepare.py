@@ -9,10 +9,9 @@ import rich.console
 import rich.progress
 import tensorflow as tf
 
-from keras_nonlocal.commands import arguments, printing, sources
+from keras_nonlocal.commands import arguments, calls, printing, sources
 from keras_nonlocal.commands.progress import RateColumn
 from keras_nonlocal.data.record_lists import MANIFEST
-from keras_nonlocal.models import calls
 from keras_nonlocal.preparation.beam import prepare_videos_on_beam
 from keras_nonlocal.preparation.conversion import prepare_videos
 from keras_nonlocal.preparation.plan import make_plan

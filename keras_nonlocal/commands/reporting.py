@@ -3,9 +3,8 @@
 import os
 
 from keras_nonlocal import evaluation
-from keras_nonlocal.commands import arguments, printing
+from keras_nonlocal.commands import arguments, calls, printing
 from keras_nonlocal.evaluation.report import check_matplotlib
-from keras_nonlocal.models import calls
 
 _NAMES = {
     "mean_class_accuracy": "class mean",

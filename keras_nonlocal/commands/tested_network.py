@@ -10,11 +10,12 @@ import keras
 
 import keras_nonlocal
 from keras_nonlocal.checkpoints import zoo
-from keras_nonlocal.commands import printing
+from keras_nonlocal.commands import calls, printing
 from keras_nonlocal.evaluation import resize_input
 from keras_nonlocal.exporting.loading import read_keras_file
 from keras_nonlocal.lists.classes import read_classes
-from keras_nonlocal.models import architecture, calls
+from keras_nonlocal.models.config import parse_clip
+from keras_nonlocal.models.video_resnet import find_input
 
 # Clips are spread as the source tests; PyTorchVideo tests by PySlowFast.
 _CONVENTIONS = {
@@ -160,7 +161,7 @@ def _load_known(checkpoint, source, clip, crop):
                 f"{option} must be {known} for {checkpoint.name}. Received: {given}. Leave it out."
             )
     crop = crop or checkpoint.short_side
-    frames, _ = architecture.parse_clip(checkpoint.clip)
+    frames, _ = parse_clip(checkpoint.clip)
     options = {"weights": checkpoint.name, "input_shape": (frames, crop, crop, 3)}
     model = getattr(keras_nonlocal, checkpoint.builder)(**options)
     lines = f"model = {calls.write_call(f'knl.{checkpoint.builder}', **options)}"
@@ -169,16 +170,20 @@ def _load_known(checkpoint, source, clip, crop):
 
 
 def _load_keras_file(path, source, clip, crop):
-    for option, given, what in (
-        ("--clip", clip, "the stride of the clips that it was trained with, such as 8x8"),
-        ("--source-of-weights", source, "whose normalisation its clips had: video-nonlocal-net "
-         "unless another was given in training"),
-    ):  # fmt: skip
-        if given is None:
-            raise ValueError(f"{option} must be given, as a .keras file does not tell {what}.")
     model = read_keras_file(path)
+    network = find_input(model)
+    known = (network.normalization, network.config.clip) if network is not None else (None, None)
+    for option, given, own, what in (
+        ("--source-of-weights", source, known[0], "whose normalization its clips had"),
+        ("--clip", clip and clip.partition("@")[0], known[1], "frames x stride of its clips"),
+    ):
+        if given is None and own is None:
+            raise ValueError(f"{option} must be given, as {path} does not tell {what}.")
+        if given is not None and own not in (None, given):
+            raise ValueError(f"{option} must be {own} for {path}. Received: {given}. Leave it out.")
+    source, clip = source or known[0], clip or known[1]
     shape = model.input_shape
-    frames, _ = architecture.parse_clip(clip.partition("@")[0])
+    frames, _ = parse_clip(clip.partition("@")[0])
     if len(shape) != 5 or shape[1] not in (None, frames):
         raise ValueError(
             f"--clip must have the frames that {path} takes: its input is {shape}. Received: "
@@ -189,7 +194,8 @@ def _load_keras_file(path, source, clip, crop):
     resized = resize_input(model, crop, crop)
     if resized is not model:
         lines += f"\nmodel = knl.evaluation.resize_input(model, {crop}, {crop})"
-    return TestedNetwork(resized, source, clip, crop, None, lines)
+    names = network and network.config.class_names
+    return TestedNetwork(resized, source, clip, crop, names, lines)
 
 
 def _load_published_file(path, source, clip, crop):

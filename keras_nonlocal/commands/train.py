@@ -23,7 +23,7 @@ from keras_nonlocal.commands import (
 from keras_nonlocal.data import clip_dataset, split_videos
 from keras_nonlocal.exporting.loading import read_keras_file
 from keras_nonlocal.models import summary
-from keras_nonlocal.models.architecture import parse_clip
+from keras_nonlocal.models.config import parse_clip
 from keras_nonlocal.runs import progress
 from keras_nonlocal.runs.folder import FINAL
 from keras_nonlocal.training import checks, distribution, fitting, freezing
@@ -111,7 +111,7 @@ def _train(chosen, recipe, training, validation, devices, settings):
             training,
             training=True,
             batch_size=batch_size,
-            source=model.source,
+            source=model.normalization,
             seed=chosen.seed,
             **recipe.data,
         )
@@ -119,7 +119,9 @@ def _train(chosen, recipe, training, validation, devices, settings):
     tests = None
     if validation is not None:
         options = training_settings.validation_options(chosen, batch_size)
-        tests = clip_dataset(validation, recipe.clip, recipe.crop, source=model.source, **options)
+        tests = clip_dataset(
+            validation, recipe.clip, recipe.crop, source=model.normalization, **options
+        )
     # `train` does so as well; here it comes before anything is printed or written.
     checks.check_before_training(model, clips, tests)
     epochs = recipe.count_epochs(len(clips), batch_size)
@@ -226,7 +228,7 @@ def _print_plan(chosen, recipe, model, training, validation, epochs, steps, devi
             ),
             ("weights", chosen.weights or "random"),
             ("clips", _describe_clips(chosen, recipe)),
-            ("pixels", f"normalized as by {model.source}"),
+            ("pixels", f"normalized as by {model.normalization}"),
             ("recipe", recipe.name),
             ("frozen", freezing.describe_frozen(model)),
             ("length", f"{epochs:,} epochs of {steps:,} steps of {batch_size:,} clips{divided}"),

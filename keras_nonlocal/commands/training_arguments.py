@@ -3,7 +3,7 @@
 import argparse
 
 from keras_nonlocal.commands import arguments, sources
-from keras_nonlocal.models.sources import SOURCES
+from keras_nonlocal.models.config import IMPLEMENTATIONS
 from keras_nonlocal.training.recipes import RECIPES
 
 _POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -65,7 +65,7 @@ def add_to(parser):
     )
     network.add_argument(
         "--layers-of",
-        choices=SOURCES,
+        choices=IMPLEMENTATIONS,
         help="implementation whose layers to follow (default: that of --weights, else "
         "video-nonlocal-net)",
     )

@@ -2,8 +2,7 @@
 
 import keras
 
-from keras_nonlocal.commands import initial_weights, training_settings
-from keras_nonlocal.models import calls
+from keras_nonlocal.commands import calls, initial_weights, training_settings
 
 
 def write_script(chosen, recipe, model, batch_size, devices):

@@ -7,7 +7,7 @@ import keras
 
 from keras_nonlocal.checkpoints import zoo
 from keras_nonlocal.commands import initial_weights
-from keras_nonlocal.models.architecture import DEFAULTS, DEPTHS, parse_clip
+from keras_nonlocal.models.config import DEPTHS, ResNet3DConfig, parse_clip
 from keras_nonlocal.training.recipe import Recipe
 from keras_nonlocal.training.recipes import RECIPES
 
@@ -71,7 +71,7 @@ def _check_network(chosen, known):
     fixed = {name: known[name] for name in ("depth", "width") if name in known}
     # Weights of a file go into a network of more kinds of blocks.
     if known and chosen.weights in zoo.CHECKPOINTS:
-        source = known.get("layers_of", DEFAULTS["source"])
+        source = known.get("layers_of", ResNet3DConfig.source)
         fixed = {"network": known["network"], **fixed, "layers_of": source}
     given = {name: getattr(chosen, name) for name in fixed}
     given = {name: value for name, value in given.items() if value is not None}
@@ -107,8 +107,8 @@ def network_of(chosen):
     known = initial_weights.known_of(chosen.weights)
     network = {
         "network": chosen.network or known.get("network", "NLI3D"),
-        "depth": chosen.depth or known.get("depth", DEFAULTS["depth"]),
-        "width": chosen.width or known.get("width", DEFAULTS["width"]),
+        "depth": chosen.depth or known.get("depth", ResNet3DConfig.depth),
+        "width": chosen.width or known.get("width", ResNet3DConfig.width),
         "layers_of": chosen.layers_of or known.get("layers_of"),
     }
     return {name: value for name, value in network.items() if value is not None}

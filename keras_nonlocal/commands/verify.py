@@ -3,8 +3,7 @@
 import os
 
 from keras_nonlocal.checkpoints import attempts, description, inspection, zoo
-from keras_nonlocal.commands import printing
-from keras_nonlocal.models import calls
+from keras_nonlocal.commands import calls, printing
 
 _CHOICES = {
     "clip": 'such as "8x8"',

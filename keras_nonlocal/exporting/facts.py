@@ -6,7 +6,8 @@ import re
 
 import keras
 
-from keras_nonlocal.preprocessing import normalization_of
+from keras_nonlocal.models.config import IMPLEMENTATIONS, check_source
+from keras_nonlocal.models.video_resnet import config_of, find_input
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Facts:
         """Gives the facts as text, with the numbers of the normalisation written out."""
         facts = dataclasses.asdict(self)
         if self.source is not None:
-            facts["normalization"] = dataclasses.asdict(normalization_of(self.source))
+            implementation = IMPLEMENTATIONS[self.source]
+            facts["normalization"] = {"mean": implementation.mean, "std": implementation.std}
         return json.dumps(facts, indent=1)
 
     @classmethod
@@ -57,13 +59,13 @@ class Facts:
 
 
 def facts_of(model, input_shape, class_names=None, source=None, clip=None):
-    """Gathers the facts of a model: what it remembers, unless it is told otherwise.
+    """Gathers the facts of a model: those of its configuration, unless they are given.
 
     Args:
         model: `keras.Model` of one input and one output.
         input_shape: of one example, as it is to be exported.
-        class_names, source, clip: see `Facts`; `None`: what the model remembers, see
-            `keras_nonlocal.preprocessing.remember`.
+        class_names, source, clip: see `Facts`; `None`: as the configuration of the network in the
+            model says.
 
     Returns:
         A `Facts`.
@@ -75,16 +77,23 @@ def facts_of(model, input_shape, class_names=None, source=None, clip=None):
     """
     dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
     takes_clips = len(input_shape) == 4 and input_shape[-1] == 3 and "float" in dtype
-    if source is None and takes_clips:
-        source = getattr(model, "source", None)
+    network = find_input(model)
+    own = network.normalization if network is not None else None
     if source is not None:
-        normalization_of(source)
+        check_source("source", source)
+        if own not in (None, source):
+            raise ValueError(
+                f"`source` must be {own!r}, by which the model was trained. Received: "
+                f"source={source!r}. Leave it out."
+            )
         if not takes_clips:
             raise ValueError(
                 "`source` must be None but for models of RGB clips (frames, height, width, 3) of "
                 f"floats. Received: source={source!r} for an input of shape {input_shape} and "
                 f"type {dtype}. Leave it out."
             )
+    if takes_clips:
+        source = source or own
     height, width = input_shape[1:3] if takes_clips else (None, None)
     square = height is not None and height == width
     return Facts(
@@ -106,8 +115,9 @@ def frames_of(clip):
 
 
 def _clip_of(model, clip, frames):
-    """What is given, or what the model remembers, unless it takes other numbers of frames."""
-    given, clip = clip is not None, clip or getattr(model, "clip", None)
+    """Returns the clip that is given, or the network's, unless it has other numbers of frames."""
+    network = config_of(model)
+    given, clip = clip is not None, clip or (network and network.clip)
     if clip is None or (frames_of(clip) is not None and frames in (None, frames_of(clip))):
         return clip
     if given:
@@ -128,7 +138,8 @@ def _short_side_of(size):
 
 def _class_names_of(model, names):
     given, classes = names is not None, model.output_shape[-1]
-    names = names if given else getattr(model, "class_names", None)
+    network = config_of(model)
+    names = names if given else network and network.class_names
     if names is None:
         return None
     usable = not isinstance(names, (str, dict)) and hasattr(names, "__iter__")
@@ -137,7 +148,7 @@ def _class_names_of(model, names):
     lines = [name for name in listed if isinstance(name, str) and name.splitlines() == [name]]
     if len(lines) != classes or len(listed) != classes:
         if not given:
-            # Remembered of a classifier that the user has replaced since.
+            # Those of a classifier that the user has replaced since.
             return None
         raise ValueError(
             f"`class_names` must be a list of one name, a text of one line, for each of the "

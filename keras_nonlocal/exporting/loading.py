@@ -7,11 +7,10 @@ import zlib
 
 import keras
 
-from keras_nonlocal import models
+from keras_nonlocal import builders
 from keras_nonlocal.checkpoints import zoo
 from keras_nonlocal.checkpoints.load import load_checkpoint
 from keras_nonlocal.exporting.graph import check_graph
-from keras_nonlocal.preprocessing import remember
 
 _EXPORTED = (".tflite", ".onnx", ".xml")
 
@@ -21,14 +20,12 @@ def load_model(name, source=None, clip=None, input_shape=None):
 
     Args:
         name: a name of `list_weights`, a `.keras` file, or a published file.
-        source: whose weights a published file holds, where it does not tell; whose range of pixels
-            the model of a `.keras` file takes, which none tells.
-        clip: frames x stride, where the name or file does not tell.
+        source: whose weights a published file holds, where it does not tell.
+        clip: frames x stride, where a published file does not tell.
         input_shape: `(frames, height, width, 3)` of the model. `None`: what it was trained with.
 
     Returns:
-        A `keras.Model`. It remembers its `source`, `clip` and `class_names`, as far as they are
-        known.
+        A `keras.Model`.
 
     Raises:
         FileNotFoundError: if there is no such name or file.
@@ -44,7 +41,7 @@ def load_model(name, source=None, clip=None, input_shape=None):
     if name.endswith(".keras"):
         model = read_keras_file(name)
         check_graph(model)
-        return model if source is None else remember(model, source, clip)
+        return model
     if name.endswith(".h5"):
         raise ValueError(
             f"`model` must be a .keras file or a published one. Received: {name!r}. Load it in "
@@ -107,4 +104,4 @@ def _load_known(checkpoint, source, input_shape):
             f"source={source!r}. Leave it out."
         )
     options = {} if input_shape is None else {"input_shape": tuple(input_shape)}
-    return getattr(models, checkpoint.builder)(weights=checkpoint.name, **options)
+    return getattr(builders, checkpoint.builder)(weights=checkpoint.name, **options)

@@ -11,7 +11,7 @@ import io
 import zipfile
 
 from keras_nonlocal.exporting.facts import Facts
-from keras_nonlocal.preprocessing import normalization_of
+from keras_nonlocal.models.config import IMPLEMENTATIONS
 
 LABELS = "labels.txt"
 FACTS = "facts.json"
@@ -127,16 +127,13 @@ def _describe_clip(facts):
     rank = len(facts.input_shape)
     if rank in axes:
         fields[2] = ["batch", *axes[rank]]
-        reverse = facts.source is not None and normalization_of(facts.source).reverse
-        colours = _Table({0: _UNKNOWN_COLOURS if reverse else _RGB})
+        colors = _Table({0: _RGB})
         # An image is the last three axes of the tensor; those before count images.
         images = _Table({0: rank - 2, 1: rank}, ints=True)
-        fields[3] = _Table({0: _IMAGE, 1: colours, 2: images})
+        fields[3] = _Table({0: _IMAGE, 1: colors, 2: images})
     if facts.source is not None:
-        normalization = normalization_of(facts.source)
-        if normalization.reverse:
-            fields[1] += "; channels in the order blue, green, red"
-        numbers = {0: list(normalization.mean), 1: list(normalization.deviation)}
+        implementation = IMPLEMENTATIONS[facts.source]
+        numbers = {0: list(implementation.mean), 1: list(implementation.std)}
         fields[4] = [_Table({0: _NORMALIZATION, 1: _Table(numbers)})]
     return _Table(fields)
 

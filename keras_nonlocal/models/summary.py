@@ -7,14 +7,8 @@ import keras
 from keras_nonlocal.keras_models import refuse_tf_keras
 from keras_nonlocal.layers import Conv3D
 from keras_nonlocal.layers.non_local import NonLocal
-from keras_nonlocal.models.builders import C2D, I3D, NLC2D, NLI3D
-
-_TABLE = tuple(
-    (f"{builder.__name__} R{depth}", builder, {"depth": depth})
-    for depth in (50, 101)
-    for builder in (C2D, I3D, NLC2D, NLI3D)
-)
-
+from keras_nonlocal.models.config import KINDS, ResNet3DConfig
+from keras_nonlocal.models.video_resnet import build_network
 
 def count_parameters(model):
     """Counts the trainable parameters of a model.
@@ -98,7 +92,11 @@ def summary_table(models=None):
     c2d    8x64x64x3            0.71    0.05
     """
     if models is None:
-        rows = [_row(label, builder(**arguments)) for label, builder, arguments in _TABLE]
+        rows = [
+            _row(f"{kind} R{depth}", build_network(ResNet3DConfig(depth, **KINDS[kind])))
+            for depth in (50, 101)
+            for kind in KINDS
+        ]
     else:
         for model in models:
             refuse_tf_keras("models", model)

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_nonlocal import preprocessing
+from keras_nonlocal.models.config import IMPLEMENTATIONS, check_source
 from keras_nonlocal.transforms.seeds import seed_or_new
 
 # What red, green and blue add to the luminance (ITU-R BT.601).
@@ -77,11 +77,12 @@ def normalize(source="video-nonlocal-net"):
     Raises:
         ValueError: if the source is unknown.
     """
-    facts = preprocessing.normalization_of(source)
+    check_source("source", source)
+    facts = IMPLEMENTATIONS[source]
     # Where all channels are treated alike, bytes become what they shall be in one pass, in half
     # the time of a cast, a difference and a quotient; the last digit may differ.
     black, white = (value - np.array(facts.mean) for value in (0, 255))
-    low, high = set(black / facts.deviation), set(white / facts.deviation)
+    low, high = set(black / facts.std), set(white / facts.std)
     alike = len(low) == len(high) == 1
 
     def apply(clip, seed=None):
@@ -90,13 +91,11 @@ def normalize(source="video-nonlocal-net"):
             clip = tf.bitcast(clip, tf.quint8)
             return tf.quantization.dequantize(clip, min(low), max(high), mode="MIN_COMBINED")
         clip = tf.cast(clip, tf.float32)
-        if facts.reverse:
-            clip = tf.reverse(clip, [-1])
         # Whole rows at a time: over an axis of three, as `keras.layers.Rescaling` goes too,
         # broadcasting takes three times as long.
         shape = tf.shape(clip)
         rows = tf.reshape(clip, [-1, 3 * shape[-2]])
-        mean, deviation = (tf.tile(part, shape[-2:-1]) for part in (facts.mean, facts.deviation))
-        return tf.reshape((rows - mean) / deviation, shape)
+        mean, std = (tf.tile(part, shape[-2:-1]) for part in (facts.mean, facts.std))
+        return tf.reshape((rows - mean) / std, shape)
 
     return apply

@@ -11,7 +11,7 @@ import pytest
 import keras_nonlocal as knl
 from keras_nonlocal.archives import readers
 from keras_nonlocal.checkpoints import assignment, fetching, hints, rules, zoo
-from keras_nonlocal.models import assembly
+from keras_nonlocal.checkpoints import load as loading
 from tests.checkpoints import networks
 from tests.subjects import fill
 
@@ -284,7 +284,7 @@ def test_networks_for_images_are_sent_to_inflate_weights(name, tmp_path):
 def test_sizes_that_no_network_has_are_refused_before_it_is_built(
     change, arrays, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(assembly, "build_graph", None)
+    monkeypatch.setattr(loading, "build_network", None)
     path = write({**arrays, **change}, tmp_path / "a.pkl")
     with pytest.raises(knl.CheckpointError, match="of no bottleneck ResNet|the tensors hold"):
         load(path)

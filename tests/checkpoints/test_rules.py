@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_nonlocal.checkpoints import assignment, facts, rules
-from keras_nonlocal.models import architecture
+from keras_nonlocal.models.config import DEPTHS, inflated_blocks
 from tests.checkpoints import golden
 
 FIVE = ((3, 1), (3, 3), (4, 1), (4, 3), (4, 5))
@@ -34,10 +34,10 @@ def test_every_name_is_known_and_can_be_written(name):
 @pytest.mark.parametrize("name", golden.NAMES)
 def test_facts_are_those_of_the_network(name):
     *_, network = read(name)
-    blocks = architecture.DEPTHS[101 if "r101" in name else 50]
+    blocks = DEPTHS[101 if "r101" in name else 50]
     flat = "c2d" in name
     kind = "all" if "heavy" in name else "late" if "slow" in name else None
-    inflated = () if flat else tuple(sorted(architecture.inflated_places(blocks, kind)))
+    inflated = () if flat else tuple(sorted(inflated_blocks(blocks, kind)))
     if "psf_i3d_nl_r101" in name:  # Its temporal kernels end with the sixth block of stage 4.
         inflated = tuple(place for place in inflated if place[0] != 4 or place[1] < 6)
     assert network["depth"] == blocks

@@ -9,8 +9,9 @@ import pytest
 
 import keras_nonlocal as knl
 from keras_nonlocal.checkpoints import published
-from keras_nonlocal.models import architecture
-from keras_nonlocal.preprocessing import NORMALIZATIONS, kinetics400_classes
+from keras_nonlocal.models.config import DEPTHS, inflated_blocks
+from keras_nonlocal.models.config import IMPLEMENTATIONS
+from keras_nonlocal.preprocessing import kinetics400_classes
 
 README = pathlib.Path(__file__).parents[2] / "weights" / "README.md"
 RECORDS = {record.name: record for record in knl.list_weights()}
@@ -53,7 +54,7 @@ def test_licences_are_those_of_the_publishers():
 
 
 def test_sources_have_a_normalisation():
-    check(RECORDS, lambda r: r.source in NORMALIZATIONS and r.short_side >= r.crop > 0)
+    check(RECORDS, lambda r: r.source in IMPLEMENTATIONS and r.short_side >= r.crop > 0)
 
 
 def test_what_builders_load_has_names_for_its_classes():
@@ -123,7 +124,7 @@ def test_builders_make_the_networks_that_the_names_tell():
         expected = mode[0] if mode else "embedded_gaussian"
         assert dict(facts.non_local_options)["mode"] == expected, name
         inflated = "all" if "heavy" in name else "late" if "slowonly" in name else None
-        expected = () if "c2d" in name else architecture.inflated_places(facts.blocks, inflated)
+        expected = () if "c2d" in name else inflated_blocks(facts.blocks, inflated)
         assert facts.inflated == frozenset(expected), name
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.models import calls
+from keras_nonlocal.commands import calls
+from keras_nonlocal.models.video_resnet import config_of
 
 CALLS = (
     'knl.C2D(source="pyslowfast", width=4, pool2=False)',
@@ -20,7 +21,7 @@ CALLS = (
 @pytest.mark.parametrize("call", CALLS)
 def test_the_call_that_made_a_network_is_written(call):
     model = eval(call, {"knl": knl})
-    written = calls.write_builder_call(calls.facts_of(model))
+    written = calls.write_builder_call(config_of(model))
     again = eval(written, {"knl": knl})
     assert sorted(written[:-1].replace("(", ", ", 1).split(", ")) == sorted(
         call[:-1].replace("(", ", ", 1).split(", ")
