@@ -282,9 +282,12 @@ def _build(kind, arguments):
         zoo.check_weights_path(weights)
         if not str(weights).endswith(".keras"):
             config = ResNet3DConfig(**fixed | given, weights=str(weights))
-            model = build_network(config, name, tensor)
-            model.load_weights(weights)
-            return model
+            stored = build_network(config, name)
+            stored.load_weights(weights)
+            if tensor is None:
+                return stored
+            model = build_network(config, name, tensor, initialize=False)
+            return _copy_weights(stored, model, [], weights)
         checkpoint, stored = None, _open_file(weights, kind)
         trained = config_of(stored)
     config = _resolve(str(weights), trained, given)
@@ -393,6 +396,7 @@ def _copy_weights(from_model, model, kept, weights):
     for layer in layers:
         if layer.name in names:
             model.get_layer(layer.name).set_weights(layer.get_weights())
+    return model
 
 
 def _shape_of(input_tensor, input_shape):

@@ -67,7 +67,7 @@ CONTRADICTIONS = {
     "width": (64, 16),
     "clip": ("8x8", "8x2"),
     "source": ("pyslowfast", "video-nonlocal-net"),
-    "non_local": ([(3, 0)], 5),
+    "non_local": ([(3, 0)], ((3, 0), (4, 0))),
     "mode": ("dot_product", "embedded_gaussian"),
     "inflation": ("3x3x3", "3x1x1"),
     "inflated": ("late", ((2, 0), (3, 0), (4, 0))),

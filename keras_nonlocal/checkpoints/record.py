@@ -56,7 +56,7 @@ class Checkpoint:
     def config(self):
         """The `ResNet3DConfig` of the network that was trained."""
         return ResNet3DConfig(
-            **KINDS[self.builder] | dict(self.arguments),
+            **KINDS[self.builder] | dict(self.arguments) | {"classes": self.classes},
             class_names=self.class_names or None,
             weights=self.name,
         )

@@ -11,6 +11,7 @@ import numpy as np
 from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import hints, kernels, rules
 from keras_nonlocal.keras_models import refuse_tf_keras
+from keras_nonlocal.models.config import IMPLEMENTATIONS
 from keras_nonlocal.models.video_resnet import config_of
 
 
@@ -115,6 +116,12 @@ def _check_network(model, config, tensors, layout, source):
             f"{source} would compute other numbers with these weights, because its network "
             f"differs: {'; '.join(differences[:6])}. Build with source={source!r}, and train that "
             "network."
+        )
+    pixels, given = IMPLEMENTATIONS[source], IMPLEMENTATIONS[config.normalization or config.source]
+    if (pixels.mean, pixels.std) != (given.mean, given.std):
+        raise CheckpointError(
+            f"{source} normalizes pixels by its own mean and standard deviation, and the weights "
+            f"of {model.name} need {config.normalization or config.source}'s."
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import assignment, inflation, kernels
 from keras_nonlocal.checkpoints.layout import Layout
+from keras_nonlocal.models.config import BLOCK_SETTINGS
 from keras_nonlocal.models.video_resnet import change_config, config_of
 
 _OURS = Layout(name="keras_nonlocal", sources=(), rows=(), words=types.MappingProxyType({}))
@@ -102,9 +103,9 @@ def _check_settings(model, from_model):
     otherwise are allowed.
     """
     config, given = config_of(model), config_of(from_model)
-    fields = ("source", "mode", "pool2") if config.non_local else ("source", "pool2")
-    asked = {field: getattr(config, field) for field in fields}
-    wanted = dataclasses.replace(given, **asked).settings
+    wanted = dataclasses.replace(given, source=config.source, pool2=config.pool2).settings
+    if config.non_local and given.non_local:
+        wanted |= {key: config.settings[key] for key in BLOCK_SETTINGS}
     differences = [
         f"{name} is {value!r} in {from_model.name}, {wanted[name]!r} as {model.name} has it"
         for name, value in given.settings.items()

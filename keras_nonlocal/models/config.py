@@ -27,6 +27,8 @@ KINDS = {
 # Fields that change neither the layers in front of the head nor what their weights mean.
 HEAD = ("input_shape", "include_top", "classes", "pooling", "classifier_activation", "dropout")
 HEAD += ("class_names",)
+# Of non-local blocks, what their weights do not tell.
+BLOCK_SETTINGS = ("mode", "scale", "pool_size", "pool_position")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +191,12 @@ class ResNet3DConfig:
             "dropout": float(self.dropout),
             "input_shape": self._check_input_shape(parse_clip(self.clip)[0]),
             "class_names": None,
+            "normalization": None,
         }
+        if self.normalization is not None:
+            theirs, ours = IMPLEMENTATIONS[self.normalization], self.implementation
+            if (theirs.mean, theirs.std) != (ours.mean, ours.std):
+                values["normalization"] = self.normalization
         if self.class_names is not None and self.include_top:
             values["class_names"] = check_class_names(self.class_names, values["classes"])
         if not isinstance(self.classifier_activation, (str, type(None))):
@@ -280,8 +287,7 @@ class ResNet3DConfig:
             settings["window of the head"] = facts.head_window
         if self.non_local:
             options = self.non_local_options
-            settings |= {key: options[key] for key in ("mode", "scale", "pool_size")}
-            settings["pool_position"] = options["pool_position"]
+            settings |= {key: options[key] for key in BLOCK_SETTINGS}
             settings["frames_per_group"] = self.frames_per_group(3)
         return settings
 

@@ -10,6 +10,7 @@ from keras_nonlocal.layers.non_local import NonLocal
 from keras_nonlocal.models.config import KINDS, ResNet3DConfig
 from keras_nonlocal.models.video_resnet import build_network
 
+
 def count_parameters(model):
     """Counts the trainable parameters of a model.
 

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import types
 
 import keras
 import numpy as np
@@ -12,6 +13,8 @@ from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import inflation
 from keras_nonlocal.checkpoints.image_networks import read_image_network
 from keras_nonlocal.checkpoints.inflation import inflate_weights
+from keras_nonlocal.models.config import ResNet3DConfig
+from keras_nonlocal.models.video_resnet import VideoInput
 
 torch = pytest.importorskip("torch")
 
@@ -318,7 +321,8 @@ def test_imagenet_weights_fill_a_builder(resnet, monkeypatch):
         width=64,
     )
     assert calls == [{"weights": "imagenet", "include_top": False}]
-    stem = resnet.get_layer("conv1_conv").kernel
+    # Keras' network takes blue, green, red.
+    stem = np.array(resnet.get_layer("conv1_conv").kernel)[:, :, ::-1]
     np.testing.assert_allclose(model.get_layer("conv1_conv").kernel[4], stem / 5, rtol=1e-6)
     assert model.get_layer("res3_0_a_conv").strides == (1, 2, 2)
     assert (model.source, model.clip) == ("keras-applications", "32x4")
@@ -363,12 +367,11 @@ def test_imagenet_without_a_network_says_what_to_download(monkeypatch):
 
     monkeypatch.setattr(keras.applications, "ResNet101", offline)
     monkeypatch.setenv("KERAS_HOME", "home")
+    config = ResNet3DConfig(101, source="keras-applications")
+    layer = VideoInput(config)
     words = "ResNet101 could not be fetched: URL fetch failure.*Download https://.*/resnet101_.*h5 "
     with pytest.raises(CheckpointError, match=words + "by hand and put it at home/models/resnet1"):
-        inflation.inflate_imagenet(
-            lambda **_: build("c2d", source="keras-applications"),
-            {"depth": 101, "width": 64, "source": "keras-applications", "clip": "8x8"},
-        )
+        inflation.inflate_imagenet(types.SimpleNamespace(layers=[layer]))
 
 
 def _rename(state):
