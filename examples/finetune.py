@@ -57,7 +57,7 @@ def main():
         knl.data.clip_dataset(validation, **sizes, batch_size=batch_size).cache(),
     )
     # Other classes than the checkpoint's start the classifier anew and keep the rest.
-    model = knl.NLI3D(weights="camera_motion", classes=len(videos.classes), name="finetuned")
+    model = knl.NLI3D(weights="camera_motion", class_names=videos.classes, name="finetuned")
     curves = workflow.fit(
         model, out, *datasets, arguments.epochs, learning_rate=arguments.learning_rate
     )

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 from keras import ops
 
-from keras_nonlocal.models.config import IMPLEMENTATIONS, check_source
+from keras_nonlocal.implementations import IMPLEMENTATIONS, check_source
 
 
 def preprocess_input(clip, source="video-nonlocal-net"):

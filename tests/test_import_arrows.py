@@ -10,34 +10,38 @@ ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "keras_nonlocal"
 
 EVERY_ROOM = set(
-    "layers models archives checkpoints preprocessing data training evaluation exporting "
-    "visualization commands preparation lists videos transforms runs whole_files "
-    "keras_models".split()
+    "layers implementations models archives checkpoints builders preprocessing data training "
+    "evaluation exporting visualization commands preparation lists videos transforms runs "
+    "whole_files keras_models".split()
 )
 # Each room or file, with the rooms of ours that it may import besides its own.
 ARROWS = {
     "layers": set(),
-    "preprocessing.py": set(),
+    "implementations.py": set(),
+    "preprocessing.py": {"implementations"},
     "whole_files.py": set(),
     "keras_models.py": set(),
     "archives": set(),
-    "checkpoints": {"archives", "preprocessing", "keras_models"},
-    # The builders look names of weights up in the zoo, which knows no network.
-    "models": {"layers", "checkpoints", "preprocessing", "keras_models"},
-    "checkpoints/inspection.py": {"archives", "models"},
-    "checkpoints/load.py": {"archives", "models", "preprocessing"},
-    "checkpoints/save.py": {"archives", "models", "keras_models"},
-    "checkpoints/transfer.py": {"archives", "models", "preprocessing"},
+    "models": {"layers", "implementations", "preprocessing", "keras_models"},
+    "checkpoints": {"archives", "models", "implementations", "preprocessing", "keras_models"},
+    "builders.py": {"models", "checkpoints", "keras_models"},
     "lists": set(),
     "videos": set(),
-    "transforms": {"preprocessing"},
+    "transforms": {"implementations"},
     "data": {"lists", "videos", "transforms"},
     "preparation": {"data", "lists", "videos", "transforms", "whole_files"},
     "training": {"runs", "whole_files", "keras_models"},
     "runs": {"whole_files"},
     "evaluation": {"whole_files"},
-    "exporting": {"preprocessing", "transforms", "whole_files", "keras_models"},
-    "exporting/loading.py": {"checkpoints", "models", "preprocessing"},
+    "exporting": {
+        "implementations",
+        "models",
+        "preprocessing",
+        "transforms",
+        "whole_files",
+        "keras_models",
+    },
+    "exporting/loading.py": {"builders", "checkpoints"},
     "visualization.py": set(),
     "commands": EVERY_ROOM,
     "cli.py": EVERY_ROOM,
@@ -68,9 +72,11 @@ OPTIONAL = {
 # What `import keras_nonlocal` imports, also on a machine that has JAX alone.
 WITHOUT_TENSORFLOW = (
     "layers",
+    "implementations.py",
     "models",
     "archives",
     "checkpoints",
+    "builders.py",
     "exporting",
     "lists",
     "preprocessing.py",

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import keras_nonlocal as knl
 from keras_nonlocal import preprocessing, transforms
-from keras_nonlocal.models.config import IMPLEMENTATIONS
+from keras_nonlocal.implementations import IMPLEMENTATIONS
 
 SOURCES = sorted(IMPLEMENTATIONS)
 every_source = pytest.mark.parametrize("source", SOURCES)

@@ -69,7 +69,10 @@ def transfer_weights(model, from_model):
     shapes = {variable.path: tuple(variable.shape) for variable in model.weights}
     tensors = {v.path: keras.ops.convert_to_numpy(v) for v in from_model.weights}
     kept = _kept_blocks(model, tensors)
-    starts_anew = _CLASSIFIER[0] in shapes and not _same_classes(shapes, tensors)
+    names = [config_of(each).class_names for each in (model, from_model)]
+    same_names = None in names or names[0] == names[1]
+    starts_anew = _CLASSIFIER[0] in shapes
+    starts_anew = starts_anew and not (same_names and _same_classes(shapes, tensors))
     if starts_anew:
         kept.append("predictions")
     if starts_anew or _CLASSIFIER[0] not in shapes:
@@ -87,12 +90,13 @@ def transfer_weights(model, from_model):
     )
     if starts_anew:
         warnings.warn(
-            f"The classifier starts anew: {from_model.name} has none of "
+            f"The classifier keeps its values: {from_model.name} has no classifier for the same "
             f"{shapes[_CLASSIFIER[0]][-1]} classes. All else is transferred.",
             stacklevel=2,
         )
-    names = config_of(model if starts_anew else from_model).class_names
-    change_config(model, normalization=from_model.normalization, class_names=names)
+    if not starts_anew:
+        change_config(model, class_names=names[0] or names[1])
+    change_config(model, normalization=from_model.normalization)
     return kept
 
 

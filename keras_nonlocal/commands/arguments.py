@@ -2,7 +2,7 @@
 
 import argparse
 
-from keras_nonlocal.models.config import IMPLEMENTATIONS
+from keras_nonlocal.implementations import IMPLEMENTATIONS
 
 
 def count(text):

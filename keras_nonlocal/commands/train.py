@@ -105,7 +105,7 @@ def _train(chosen, recipe, training, validation, devices, settings):
     batch_size = settings["batch_size"]
     with training_settings.scope(devices):
         keras.utils.set_random_seed(chosen.seed)
-        model = _build(chosen, recipe, len(training.classes))
+        model = _build(chosen, recipe, training.classes)
         recipe.prepare(model)
         clips = clip_dataset(
             training,
@@ -184,7 +184,7 @@ def _read_videos(chosen):
 
 
 def _build(chosen, recipe, classes):
-    options = training_settings.network_options(chosen, recipe, classes)
+    options = training_settings.network_options(chosen, recipe, class_names=list(classes))
     network = training_settings.network_of(chosen)["network"]
     with printing.told_in_words_of_the_command(_WORDS):
         model = getattr(keras_nonlocal, network)(**options)

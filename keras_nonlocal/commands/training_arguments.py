@@ -3,7 +3,7 @@
 import argparse
 
 from keras_nonlocal.commands import arguments, sources
-from keras_nonlocal.models.config import IMPLEMENTATIONS
+from keras_nonlocal.implementations import IMPLEMENTATIONS
 from keras_nonlocal.training.recipes import RECIPES
 
 _POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")

@@ -69,7 +69,8 @@ def _write_videos(chosen):
 
 
 def _write_datasets(chosen, model, batch_size):
-    pixels = {} if model.source == "video-nonlocal-net" else {"source": model.source}
+    source = model.normalization
+    pixels = {} if source == "video-nonlocal-net" else {"source": source}
     options = _write_options(batch_size=batch_size, seed=chosen.seed, **pixels)
     lines = [f"clips = knl.data.clip_dataset(training, training=True, {options}, **recipe.data)"]
     if chosen.validation is not None:
@@ -81,10 +82,10 @@ def _write_datasets(chosen, model, batch_size):
 
 
 def _write_network(chosen, recipe, batch_size, devices):
-    options = training_settings.network_options(chosen, recipe, classes=None)
+    options = training_settings.network_options(chosen, recipe, class_names=None)
     network = training_settings.network_of(chosen)["network"]
     build = calls.write_call(f"knl.{network}", **options)
-    build = build.replace("classes=None", "classes=len(training.classes)")
+    build = build.replace("class_names=None", "class_names=training.classes")
     seed = calls.write_call("keras.utils.set_random_seed", chosen.seed)
     lines = [f"model = {build}"]
     if initial_weights.is_model_file(chosen.weights):

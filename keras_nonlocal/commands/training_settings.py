@@ -191,13 +191,13 @@ def settings_with_recipe(settings, recipe):
     return settings | {"recipe": vars(recipe) | {"description": None}}
 
 
-def network_options(chosen, recipe, classes):
+def network_options(chosen, recipe, class_names):
     """Gives the arguments of the builder.
 
     Args:
         chosen: the parsed arguments.
         recipe: the `Recipe` that they make.
-        classes: number of classes.
+        class_names: names of the classes.
 
     Raises:
         ValueError: if `--weights` is of a kind that must be converted first, or damaged.
@@ -229,7 +229,7 @@ def network_options(chosen, recipe, classes):
     return {
         **{key: value for key, value in options.items() if value is not None},
         "input_shape": (frames, recipe.crop, recipe.crop, 3),
-        "classes": classes,
+        "class_names": class_names,
     }
 
 

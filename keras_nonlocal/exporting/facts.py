@@ -6,7 +6,7 @@ import re
 
 import keras
 
-from keras_nonlocal.models.config import IMPLEMENTATIONS, check_source
+from keras_nonlocal.implementations import IMPLEMENTATIONS, check_source
 from keras_nonlocal.models.video_resnet import config_of, find_input
 
 
@@ -78,9 +78,15 @@ def facts_of(model, input_shape, class_names=None, source=None, clip=None):
     dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
     takes_clips = len(input_shape) == 4 and input_shape[-1] == 3 and "float" in dtype
     network = find_input(model)
-    own = network.normalization if network is not None else None
+    inside = network is not None and network.config.include_preprocessing
+    own = None if network is None or inside else network.normalization
     if source is not None:
         check_source("source", source)
+        if inside:
+            raise ValueError(
+                f"`source` must be None for a network that normalizes its pixels. Received: "
+                f"source={source!r}. Leave it out."
+            )
         if own not in (None, source):
             raise ValueError(
                 f"`source` must be {own!r}, by which the model was trained. Received: "

@@ -11,7 +11,7 @@ import io
 import zipfile
 
 from keras_nonlocal.exporting.facts import Facts
-from keras_nonlocal.models.config import IMPLEMENTATIONS
+from keras_nonlocal.implementations import IMPLEMENTATIONS
 
 LABELS = "labels.txt"
 FACTS = "facts.json"
@@ -20,7 +20,7 @@ _IDENTIFIER = b"M001"
 # Kinds of what is described.
 _DESCRIPTION_FILE, _AXIS_LABELS = 1, 2
 _IMAGE, _NORMALIZATION = 2, 1
-_UNKNOWN_COLOURS, _RGB = 0, 1
+_RGB = 1
 
 
 def add_metadata(content, facts, name):

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_nonlocal.models.config import IMPLEMENTATIONS, check_source
+from keras_nonlocal.implementations import IMPLEMENTATIONS, check_source
 from keras_nonlocal.transforms.seeds import seed_or_new
 
 # What red, green and blue add to the luminance (ITU-R BT.601).

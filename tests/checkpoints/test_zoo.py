@@ -8,7 +8,8 @@ import pytest
 
 import keras_nonlocal as knl
 from keras_nonlocal.checkpoints import published
-from keras_nonlocal.models.config import IMPLEMENTATIONS, inflated_blocks
+from keras_nonlocal.implementations import IMPLEMENTATIONS
+from keras_nonlocal.models.config import inflated_blocks
 from keras_nonlocal.preprocessing import kinetics400_classes
 
 README = pathlib.Path(__file__).parents[2] / "weights" / "README.md"

@@ -337,7 +337,7 @@ def test_the_network_and_its_pixels_are_those_asked_for(given, capsys):
     code, printed, noise = run(capsys, *START, *TINY, *words)
     assert code == 0, noise
     assert given["model"].name == "nli3d" and given["validation"] is None
-    assert given["model"].network_source == "pyslowfast"
+    assert given["model"].source == "pyslowfast"
     assert 'batch_size=2, seed=0, source="pyslowfast", **recipe.data)' in printed
     assert 'knl.NLI3D(depth=(1, 1, 1, 1), width=4, source="pyslowfast"' in printed
 
@@ -436,7 +436,7 @@ def test_the_file_of_a_run_brings_its_layers(source, given, folder, capsys):
     (folder / "r" / "run.json").write_text(json.dumps({"settings": {"settings": settings}}))
     code, _, noise = run(capsys, *START, "--weights", "r/best.keras")
     assert code == 0, noise
-    assert given["model"].source == model.source == model.network_source
+    assert given["model"].source == model.source
     assert given["settings"]["recipe"]["clip"] == "4x3"
 
 

@@ -14,7 +14,6 @@ import tensorflow as tf
 import keras_nonlocal
 from keras_nonlocal.exporting import artefacts, export, exporting
 from keras_nonlocal.exporting.report import read_report
-from keras_nonlocal.preprocessing import remember
 
 
 def answers(model, clips):
@@ -275,14 +274,20 @@ def test_a_full_disk_is_told_whoever_finds_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_model_remembers_travels(tmp_path):
-    model = block_network((4, 16, 16, 3))
-    remember(model, "video-nonlocal-net", "4x2")
+def test_the_configuration_of_the_network_is_exported(tmp_path):
+    model = keras_nonlocal.C2D(
+        depth=(1, 1, 1, 1), width=4, clip="4x2", input_shape=(4, 16, 16, 3), class_names=["a", "b"]
+    )
     facts = artefacts.load_artefact(export(model, tmp_path / "x")).facts
     assert (facts.source, facts.clip) == ("video-nonlocal-net", "4x2")
-    assert (facts.short_side, facts.output) == (18, "scores")
-    told = {"class_names": list("abcdef"), "source": "gluoncv", "clip": "4x4"}
-    facts = artefacts.load_artefact(export(model, tmp_path / "y.tflite", "tflite", **told)).facts
+    assert facts.class_names == ("a", "b")
+    assert (facts.short_side, facts.output) == (18, "probabilities")
+
+
+def test_given_facts_are_exported(tmp_path):
+    given = {"class_names": list("abcdef"), "source": "gluoncv", "clip": "4x4"}
+    model = block_network((4, 16, 16, 3))
+    facts = artefacts.load_artefact(export(model, tmp_path / "y.tflite", "tflite", **given)).facts
     assert facts.class_names == tuple("abcdef")
     assert (facts.source, facts.clip) == ("gluoncv", "4x4")
 

@@ -5,12 +5,16 @@ import pytest
 
 import keras_nonlocal
 from keras_nonlocal.exporting.facts import Facts, facts_of
-from keras_nonlocal.preprocessing import remember
+from keras_nonlocal.models.config import ResNet3DConfig
+from keras_nonlocal.models.video_resnet import VideoInput
 
 
-def classifier(activation, dtype="float32"):
-    inputs = keras.Input((4, 8, 8, 3), dtype=dtype)
-    x = keras.layers.GlobalAveragePooling3D()(inputs)
+def classifier(activation, dtype="float32", **config):
+    """A small model, with the configuration of a network if there is one."""
+    x = inputs = keras.Input((4, 8, 8, 3), dtype=dtype)
+    if config:
+        x = VideoInput(ResNet3DConfig(**config))(x)
+    x = keras.layers.GlobalAveragePooling3D()(x)
     return keras.Model(inputs, keras.layers.Dense(3, activation=activation)(x))
 
 
@@ -38,8 +42,9 @@ def test_what_computes_in_half_precision_takes_float32(dtype):
     assert facts_of(classifier("softmax", dtype), (4, 8, 8, 3)).dtype == "float32"
 
 
-def test_remembered_names_of_another_classifier_are_forgotten():
-    model = remember(classifier("softmax"), "gluoncv", "4x2", ["a", "b"])
+def test_names_of_another_classifier_do_not_count():
+    config = {"source": "gluoncv", "clip": "4x2", "classes": 2, "class_names": ["a", "b"]}
+    model = classifier("softmax", **config)
     facts = facts_of(model, (4, 8, 8, 3))
     assert (facts.class_names, facts.source, facts.clip) == (None, "gluoncv", "4x2")
 
@@ -71,11 +76,24 @@ def test_a_softmax_inside_a_nested_model_makes_probabilities():
     assert facts_of(model, (4, 8, 8, 3)).output == "scores"
 
 
-@pytest.mark.parametrize("clip, kept", [("4x2", "4x2"), ("4x8@30", "4x8@30"), ("8x8", None)])
-def test_a_remembered_clip_of_other_frames_is_forgotten(clip, kept):
-    model = remember(classifier("softmax"), "gluoncv", clip, None)
+@pytest.mark.parametrize("clip, kept", [("4x2", "4x2"), ("8x8", None)])
+def test_a_clip_of_other_frames_does_not_count(clip, kept):
+    model = classifier("softmax", source="gluoncv", clip=clip)
     assert facts_of(model, (4, 8, 8, 3)).clip == kept
     assert facts_of(model, (None, 8, 8, 3)).clip == clip
+
+
+def test_given_facts_replace_those_of_the_network_but_for_its_normalization():
+    model = classifier("softmax", source="gluoncv", clip="4x2")
+    facts = facts_of(model, (4, 8, 8, 3), clip="4x8@30", source="gluoncv")
+    assert (facts.clip, facts.source) == ("4x8@30", "gluoncv")
+    with pytest.raises(ValueError, match="`source` must be 'gluoncv', by which the model was"):
+        facts_of(model, (4, 8, 8, 3), source="mmaction2")
+
+
+def test_networks_that_take_pixels_need_no_source():
+    model = classifier("softmax", clip="4x2", include_preprocessing=True)
+    assert facts_of(model, (4, 8, 8, 3)).source is None
 
 
 def test_a_clip_of_other_frames_is_refused():

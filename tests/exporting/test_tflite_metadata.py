@@ -11,7 +11,7 @@ from keras_nonlocal.exporting import fold
 from keras_nonlocal.exporting.facts import Facts
 from keras_nonlocal.exporting.tflite import convert
 from keras_nonlocal.exporting.tflite_metadata import add_metadata, read_facts
-from keras_nonlocal.preprocessing import normalization_of
+from keras_nonlocal.implementations import IMPLEMENTATIONS
 
 NAMES = ("pan_left", "zoom in", "Größe", "still")
 FACTS = Facts((8, 224, 224, 3), class_names=NAMES, source="gluoncv", clip="8x8", short_side=256)
@@ -98,24 +98,15 @@ def test_the_schema_finds_normalisation_and_labels(content):
     assert [images.table(2).number(i, "<i") for i in (0, 1)] == [2, 4]
     (unit,) = clip.tables(4)
     assert unit.number(0) == 1, "NormalizationOptions"
-    normalization = normalization_of("gluoncv")
+    normalization = IMPLEMENTATIONS["gluoncv"]
     np.testing.assert_allclose(unit.table(1).floats(0), normalization.mean, rtol=1e-6)
-    np.testing.assert_allclose(unit.table(1).floats(1), normalization.deviation, rtol=1e-6)
+    np.testing.assert_allclose(unit.table(1).floats(1), normalization.std, rtol=1e-6)
 
     assert answer.text(0) == "probabilities"
     (labels,) = answer.tables(6)
     assert (labels.text(0), labels.number(2)) == ("labels.txt", 2), "TENSOR_AXIS_LABELS"
     (facts,) = model.tables(6)
     assert (facts.text(0), facts.number(2)) == ("facts.json", 1), "DESCRIPTIONS"
-
-
-def test_blue_first_is_not_called_rgb(content):
-    facts = Facts((8, 224, 224, 3), source="keras-applications")
-    (graph,) = metadata_in(add_metadata(content, facts, "network")).tables(3)
-    (clip,) = graph.tables(2)
-    assert "blue, green, red" in clip.text(1)
-    with pytest.raises(AssertionError, match="not there"):
-        clip.table(3).table(1).number(0)
 
 
 def test_a_file_is_an_archive_of_labels_and_facts(content, tmp_path):

@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 
 import keras_nonlocal as knl
-from keras_nonlocal.models.config import IMPLEMENTATIONS, KINDS, ResNet3DConfig
+from keras_nonlocal.implementations import IMPLEMENTATIONS
+from keras_nonlocal.models.config import KINDS, ResNet3DConfig
 from keras_nonlocal.models.video_resnet import build_network, config_of
 
 SMALL = {"depth": (1, 1, 1, 1), "width": 4, "input_shape": (8, 32, 32, 3), "clip": "8x2"}
