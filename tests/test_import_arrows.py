@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "keras_nonlocal"
 
 EVERY_ROOM = set(
-    "layers models archives checkpoints preprocessing data training evaluation exporting "
+    "layers models checkpoints preprocessing data training evaluation exporting "
     "visualization commands preparation lists videos transforms runs whole_files "
     "keras_models".split()
 )
@@ -20,14 +20,13 @@ ARROWS = {
     "preprocessing.py": set(),
     "whole_files.py": set(),
     "keras_models.py": set(),
-    "archives": set(),
-    "checkpoints": {"archives", "preprocessing", "keras_models"},
+    "checkpoints": {"preprocessing", "keras_models"},
     # The builders look names of weights up in the zoo, which knows no network.
     "models": {"layers", "checkpoints", "preprocessing", "keras_models"},
-    "checkpoints/inspection.py": {"archives", "models"},
-    "checkpoints/load.py": {"archives", "models", "preprocessing"},
-    "checkpoints/save.py": {"archives", "models", "keras_models"},
-    "checkpoints/transfer.py": {"archives", "models", "preprocessing"},
+    "checkpoints/inspection.py": {"models"},
+    "checkpoints/load.py": {"models", "preprocessing"},
+    "checkpoints/save.py": {"models", "keras_models"},
+    "checkpoints/transfer.py": {"models", "preprocessing"},
     "lists": set(),
     "videos": set(),
     "transforms": {"preprocessing"},
@@ -47,7 +46,6 @@ ARROWS = {
 OPTIONAL = {
     "apache_beam",
     "torch",
-    "safetensors",
     "jax",
     "matplotlib",
     "skimage",
@@ -69,7 +67,6 @@ OPTIONAL = {
 WITHOUT_TENSORFLOW = (
     "layers",
     "models",
-    "archives",
     "checkpoints",
     "exporting",
     "lists",

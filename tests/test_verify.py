@@ -14,7 +14,7 @@ import pytest
 
 import keras_nonlocal as knl
 from keras_nonlocal import cli
-from keras_nonlocal.archives import readers
+from keras_nonlocal.checkpoints import state_dict
 from keras_nonlocal.checkpoints import kernels, rules, zoo
 from tests.archives import hostile
 from tests.checkpoints import networks

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from keras_nonlocal import preprocessing
-from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import assignment, image_networks
+from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.keras_models import refuse_tf_keras
 
 _STRIDES = {"a": "its first 1x1", "b": "its 3x3"}

@@ -75,7 +75,8 @@ def load_checkpoint(
     if classes is not None:
         classes = architecture.positive_integer("classes", classes)
     findings = inspection.inspect_file(path)
-    layout = assignment.find_layout(findings.archive.arrays, path, source)
+    layout = findings.layout
+    assignment.check_layout(layout, findings.state_dict.tensors, path, source)
     if findings.fault is not None:
         raise findings.fault
     told = inspection.resolve(findings, source=source, clip=clip, mode=mode, pool2=pool2)

@@ -7,8 +7,8 @@ import pickle
 import keras
 import numpy as np
 
-from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import facts, hints, kernels, rules
+from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.checkpoints.load import build_network
 from keras_nonlocal.keras_models import refuse_tf_keras
 from keras_nonlocal.models import architecture

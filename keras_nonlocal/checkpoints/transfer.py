@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from keras_nonlocal import preprocessing
-from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import assignment, facts, inflation, kernels
+from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.checkpoints.layout import Layout
 from keras_nonlocal.models import architecture
 from keras_nonlocal.models.sources import SOURCES

@@ -11,7 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from keras_nonlocal.archives import readers
+from keras_nonlocal.checkpoints import state_dict
 from keras_nonlocal.archives.readers import CheckpointError, non_finite, read_arrays
 from tests.archives import weight_files
 

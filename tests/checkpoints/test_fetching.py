@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.archives.errors import CheckpointError
+from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.checkpoints import assignment, fetching, zoo
 from keras_nonlocal.checkpoints.record import Checkpoint
 from keras_nonlocal.checkpoints.save import save_checkpoint

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.archives import readers
+from keras_nonlocal.checkpoints import state_dict
 from tests.checkpoints import golden
 
 ROOT = pathlib.Path(__file__).parents[2]

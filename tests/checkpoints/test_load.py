@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.archives import readers
+from keras_nonlocal.checkpoints import state_dict
 from keras_nonlocal.checkpoints import assignment, fetching, hints, rules, zoo
 from keras_nonlocal.models import assembly
 from tests.checkpoints import networks

@@ -9,7 +9,7 @@ import pytest
 
 import keras_nonlocal as knl
 from keras_nonlocal import preprocessing
-from keras_nonlocal.archives import readers
+from keras_nonlocal.checkpoints import state_dict
 from tests.checkpoints import networks
 from tests.subjects import fill
 

@@ -6,7 +6,7 @@ import pytest
 
 import keras_nonlocal as knl
 from keras_nonlocal import preprocessing
-from keras_nonlocal.archives.errors import CheckpointError
+from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.checkpoints.transfer import transfer_weights
 
 SMALL = {"depth": (1, 1, 2, 1), "width": 8, "classes": 6, "classifier_activation": None}
