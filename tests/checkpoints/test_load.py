@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.checkpoints import state_dict
 from keras_nonlocal.checkpoints import assignment, fetching, hints, rules, zoo
+from keras_nonlocal.checkpoints.state_dict import read_state_dict
 from keras_nonlocal.models import assembly
 from tests.checkpoints import networks
 from tests.subjects import fill
@@ -20,14 +20,14 @@ from tests.subjects import fill
 def arrays(tmp_path_factory):
     """Tensors of a small non-local I3D in Caffe2's names."""
     _, path = networks.save("psf_nli3d_caffe2", tmp_path_factory.mktemp("arrays"))
-    return {name: np.array(array) for name, array in readers.read_arrays(path).arrays.items()}
+    return {name: np.array(array) for name, array in read_state_dict(path).tensors.items()}
 
 
 @pytest.fixture(scope="module")
 def mmaction2(tmp_path_factory):
     """State of a small non-local I3D in MMAction2's names, without config."""
     _, path = networks.save("mma_nli3d", tmp_path_factory.mktemp("mmaction2"))
-    return dict(readers.read_arrays(path).arrays)
+    return dict(read_state_dict(path).tensors)
 
 
 def write(arrays, path, wrap=True):
@@ -264,7 +264,7 @@ def test_files_of_other_networks_are_refused(tmp_path):
 @pytest.mark.parametrize("name", ["vnl_c2d", "psf_c2d_without_pool2"])
 def test_networks_for_images_are_sent_to_inflate_weights(name, tmp_path):
     model, path = networks.save(name, tmp_path)
-    arrays = readers.read_arrays(path).arrays
+    arrays = read_state_dict(path).tensors
     flat = {key: a[:, :, 0] if a.ndim == 5 else np.array(a) for key, a in arrays.items()}
     with pytest.raises(knl.CheckpointError, match="network for images .* call inflate_weights"):
         load(write(flat, tmp_path / "b.pkl"), model.source)
@@ -292,7 +292,7 @@ def test_sizes_that_no_network_has_are_refused_before_it_is_built(
 
 def test_aliases_must_agree(tmp_path):
     _, path = networks.save("gcv_nli3d", tmp_path)
-    state = dict(readers.read_arrays(path).arrays)
+    state = dict(read_state_dict(path).tensors)
     state["head.1.bias"] = state["head.1.bias"] + 1
     with pytest.raises(knl.CheckpointError, match="'head.1.bias' is another name of 'fc.bias'"):
         knl.load_checkpoint(write_torch(state, tmp_path / "b.pth"), clip="32x2")
@@ -300,7 +300,7 @@ def test_aliases_must_agree(tmp_path):
 
 def test_an_alias_alone_is_enough(tmp_path):
     model, path = networks.save("gcv_nli3d", tmp_path)
-    state = readers.read_arrays(path).arrays
+    state = read_state_dict(path).tensors
     state = {name: array for name, array in state.items() if "head.1" not in name}
     again = knl.load_checkpoint(write_torch(state, tmp_path / "b.pth"), clip="32x2", crop=64)
     x = networks.clip_for(model)
@@ -421,9 +421,9 @@ def test_published_files_are_known_by_name_and_tensors(name, tmp_path, monkeypat
     network = fill(getattr(knl, record.builder)(**options))
     path = tmp_path / record.file
     knl.save_checkpoint(network, tmp_path / f"saved{path.suffix}", record.source)
-    archive = readers.read_arrays(tmp_path / f"saved{path.suffix}")
+    tensors = read_state_dict(tmp_path / f"saved{path.suffix}").tensors
     # Without the config, which published files do not hold.
-    (write if path.suffix == ".pkl" else write_torch)(archive.arrays, path)
+    (write if path.suffix == ".pkl" else write_torch)(tensors, path)
     model = knl.load_checkpoint(path, crop=32)
     assert (model.source, model.clip) == (record.source, record.clip)
     rates = {"predictions", "dropout", "clip"}
