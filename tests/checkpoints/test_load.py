@@ -81,6 +81,20 @@ def test_flat_files_and_leftovers_of_training_are_read(arrays, tmp_path):
     np.testing.assert_array_equal(one(x), other(x))
 
 
+@pytest.mark.parametrize("prefix", ["module.", "net.", "model._orig_mod.", "any.thing."])
+def test_prefixes_of_training_frameworks_are_taken_off(prefix, mmaction2, tmp_path):
+    expected = load(write_torch(mmaction2, tmp_path / "a.pth"), "mmaction2")
+    prefixed = {prefix + name: array for name, array in mmaction2.items()}
+    model = load(write_torch(prefixed, tmp_path / "b.pth"), "mmaction2")
+    for variable, value in zip(model.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    path = write_torch({**prefixed, "loss.weight": np.ones(5, "float32")}, tmp_path / "c.pth")
+    with pytest.raises(knl.CheckpointError, match="\n1 only in the file: loss.weight\n"):
+        load(path, "mmaction2")
+    model = load(path, "mmaction2", except_for="loss.*")
+    np.testing.assert_array_equal(model.weights[0], expected.weights[0])
+
+
 def test_half_precision_is_widened(arrays, tmp_path):
     half = {name: array.astype("float16") for name, array in arrays.items()}
     model = load(write(half, tmp_path / "a.pkl"))
