@@ -32,7 +32,8 @@ def load_checkpoint(
 
     Args:
         path: path of the file: a Caffe2 pickle (.pkl), a PyTorch file (.pth, .pyth) or
-            safetensors, recognized by content. Nothing in it is ever run.
+            safetensors, recognized by content. Nothing in it is ever run. A prefix that a
+            training framework put before the names ("module.", "model.") is taken off.
         source: whose file it is: "video-nonlocal-net", "pyslowfast", "pytorchvideo",
             "mmaction2" or "gluoncv".
         clip: frames x stride of the clips that the network was trained on, such as "8x8".

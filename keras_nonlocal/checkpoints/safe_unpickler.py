@@ -1,5 +1,6 @@
 """Unpickling that imports nothing, calls nothing, and keeps within the size of the file."""
 
+import codecs
 import io
 import pickle
 import pickletools
@@ -11,6 +12,7 @@ from keras_nonlocal.checkpoints.errors import CheckpointError, damaged, unsafe
 MAX_VALUES = 250_000
 # A longer string stays in the file until it is needed.
 _LONG = 256
+_MAX_TEXT, _PIECE = 1 << 24, 1 << 16
 _STRINGS = b"SVTUX\x8c\x8dBC\x8e\x96"
 # Bytes of each opcode's argument, or how to find its end. Extensions, buffers outside of the file
 # and ids in protocol 0 are left out.
@@ -80,12 +82,18 @@ def text_of(value):
     """Returns the string or bytes that a stub stands in for, and any other value as it is."""
     match value:
         case Stub(name="text", arguments=(opcode, _)):
+            if len(opcode) > _MAX_TEXT:
+                raise unsafe(f"is a pickle with a text of {len(opcode)} bytes")
             # Kept, so that a thousand references to one string cost one decoding.
-            value.state = value.state or pickle.loads(bytes(opcode) + b".", encoding="latin1")
+            value.state = value.state or _load_string(opcode)
             return value.state
         case Stub(name="_codecs.encode", arguments=(str() as text, "latin1")):
             return text.encode("latin1")
     return value
+
+
+def _load_string(opcode):
+    return pickle.loads(b"".join((opcode, b".")), encoding="latin1")
 
 
 def raw_of(content):
@@ -94,10 +102,14 @@ def raw_of(content):
         case Stub(name="text", arguments=(opcode, content)):
             if opcode[0] in b"TUBC\x8e\x96":
                 return content
-            # Not kept, as an array may be large.
-            if opcode[0] in b"X\x8c\x8d":
-                return str(content, "utf-8").encode("latin1")
-            return pickle.loads(bytes(opcode) + b".", encoding="latin1").encode("latin1")
+            if opcode[0] in b"SV":
+                return _load_string(opcode).encode("latin1")
+            # In pieces, as a character outside of Latin-1 makes Python use four bytes for each.
+            decode = codecs.getincrementaldecoder("utf-8")().decode
+            starts = range(0, len(content), _PIECE)
+            pieces = [decode(content[i : i + _PIECE]).encode("latin1") for i in starts]
+            decode(b"", final=True)
+            return b"".join(pieces)
         case Stub(name="_codecs.encode", arguments=(text, "latin1")):
             return raw_of(text)
         case Stub(name="__builtin__.bytes", arguments=()):  # How protocols 0 to 2 store none.

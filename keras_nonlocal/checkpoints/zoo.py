@@ -130,10 +130,10 @@ CHECKPOINTS = {
 
 
 def list_weights():
-    """Gives the records of all weights that are known by name.
+    """Returns the records of all weights that are known by name.
 
     Builders load them with `weights=name`. What does not ship with the package is downloaded
-    from its publisher, converted, and kept below Keras' home folder.
+    from its publisher and kept below Keras' home folder.
 
     Returns:
         List of `Checkpoint`.

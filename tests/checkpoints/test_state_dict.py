@@ -351,7 +351,7 @@ def test_changed_files_are_read_or_refused(name, tmp_path):
 PATHS = {
     "missing": (lambda path: None, "No such file"),
     "folder": (os.mkdir, "a folder, a pipe"),
-    "pipe": (os.mkfifo, "a folder, a pipe"),
+    "pipe": (lambda path: os.mkfifo(path), "a folder, a pipe"),
     "dangling link": (lambda path: os.symlink("nowhere", path), "No such file"),
     "looping link": (lambda path: os.symlink(path, path), "symbolic links"),
 }
