@@ -3,10 +3,10 @@
     python benchmarks/loading.py                       # TensorFlow
     KERAS_BACKEND=jax python benchmarks/loading.py
 
-For a non-local I3D R50 in each container: seconds and peak memory of `load_checkpoint`, from
-file to a model that is ready; of `torch.load` or `pickle.load`, which give tensors without a
-network and, in the case of pickle, run whatever the file says. Every run is a process of its own,
-whose packages are warm; memory is the largest resident size above the start.
+For a non-local I3D R50 in each format: seconds and peak memory of `load_checkpoint`, from file to
+a model that is ready; and of `torch.load`, `safetensors` or `pickle.load`, which return tensors
+without a network and, in the case of pickle, run whatever the file says. Every run is a process of
+its own, whose packages are warm; memory is the largest resident size above the start.
 """
 
 import argparse
@@ -24,7 +24,13 @@ from machine import describe_machine
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-FILES = {"nl_i3d.pkl": "pyslowfast", "nl_i3d.pyth": "pyslowfast", "nl_i3d.pth": "mmaction2"}
+FILES = {
+    "nl_i3d.pkl": "pyslowfast",
+    "nl_i3d.pyth": "pyslowfast",
+    "nl_i3d.pth": "mmaction2",
+    "before_1.6.pyth": "pyslowfast",
+    "nl_i3d.safetensors": "pyslowfast",
+}
 WAYS = ("load_checkpoint", "plain")
 
 
@@ -40,7 +46,7 @@ def main():
         folder = pathlib.Path(folder)
         prepare(folder)
         print(describe_machine("keras", "tensorflow", "jax", "numpy", "torch"))
-        print(f"{'file':12} {'MB':>5}  {'way':16} {'seconds':>8} {'peak MB':>8} {'of file':>8}")
+        print(f"{'file':18} {'MB':>5}  {'way':16} {'seconds':>8} {'peak MB':>8} {'of file':>8}")
         for file in FILES:
             size = (folder / file).stat().st_size / 2**20
             for way in WAYS:
@@ -48,14 +54,17 @@ def main():
                 seconds = statistics.median(run["seconds"] for run in runs)
                 peak = statistics.median(run["peak"] for run in runs)
                 figures = f"{seconds:8.2f} {peak:8.0f} {peak / size:7.2f}x"
-                print(f"{file:12} {size:5.0f}  {way:16} {figures}")
+                print(f"{file:18} {size:5.0f}  {way:16} {figures}")
 
 
 def prepare(folder):
     """Writes the files, and a tiny one of each kind to warm up with."""
+    import safetensors.torch
+    import torch
+
     import keras_nonlocal as knl
 
-    for file, source in FILES.items():
+    for file, source in list(FILES.items())[:3]:
         clip = "32x2" if source == "mmaction2" else "8x8"
         model = knl.NLI3D(clip=clip, source=source)
         knl.save_checkpoint(model, folder / file)
@@ -63,6 +72,12 @@ def prepare(folder):
             clip=clip, source=source, depth=(1, 1, 1, 1), width=4, input_shape=(32, 32, 32, 3)
         )
         knl.save_checkpoint(tiny, folder / f"tiny_{file}")
+    for tiny in ("", "tiny_"):
+        content = torch.load(folder / f"{tiny}nl_i3d.pyth")
+        old, state = folder / f"{tiny}before_1.6.pyth", content["model_state"]
+        torch.save(content, old, _use_new_zipfile_serialization=False)
+        path = folder / f"{tiny}nl_i3d.safetensors"
+        safetensors.torch.save_file(state, path, {"cfg": content["cfg"]})
 
 
 def run(way, folder, file):
@@ -110,6 +125,10 @@ def load_plain(path):
         import pickle
 
         return pickle.loads(path.read_bytes())
+    if path.suffix == ".safetensors":
+        import safetensors.numpy
+
+        return safetensors.numpy.load_file(path)
     import torch
 
     return torch.load(path, weights_only=True)

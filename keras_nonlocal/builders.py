@@ -4,7 +4,7 @@ import dataclasses
 
 import keras
 
-from keras_nonlocal.checkpoints import fetching, inflation, zoo
+from keras_nonlocal.checkpoints import download, inflation, registry
 from keras_nonlocal.keras_models import refuse_tf_keras
 from keras_nonlocal.models.config import HEAD, KINDS, ResNet3DConfig
 from keras_nonlocal.models.video_resnet import build_network, config_of
@@ -275,11 +275,11 @@ def _build(kind, arguments):
         model = build_network(inflation.imagenet_config(fixed | given), name, tensor)
         inflation.inflate_imagenet(model)
         return model
-    if isinstance(weights, str) and weights in zoo.CHECKPOINTS:
-        checkpoint = zoo.CHECKPOINTS[weights]
+    if isinstance(weights, str) and weights in registry.CHECKPOINTS:
+        checkpoint = registry.CHECKPOINTS[weights]
         trained = _config_of(checkpoint, kind)
     else:
-        zoo.check_weights_path(weights)
+        registry.check_weights_path(weights)
         if not str(weights).endswith(".keras"):
             config = ResNet3DConfig(**fixed | given, weights=str(weights))
             stored = build_network(config, name)
@@ -296,10 +296,10 @@ def _build(kind, arguments):
     if checkpoint is None:
         _copy_weights(stored, model, kept, weights)
     elif checkpoint.url is not None:
-        fetching.load_published(model, checkpoint, kept)
+        download.load_published(model, checkpoint, kept)
     else:
         shipped = build_network(trained, initialize=False)
-        shipped.load_weights(zoo.locate(checkpoint))
+        shipped.load_weights(registry.locate(checkpoint))
         _copy_weights(shipped, model, kept, weights)
     return model
 

@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "keras_nonlocal"
 
 EVERY_ROOM = set(
-    "layers implementations models archives checkpoints builders preprocessing data training "
+    "layers implementations models checkpoints builders preprocessing data training "
     "evaluation exporting visualization commands preparation lists videos transforms runs "
     "whole_files keras_models".split()
 )
@@ -21,9 +21,8 @@ ARROWS = {
     "preprocessing.py": {"implementations"},
     "whole_files.py": set(),
     "keras_models.py": set(),
-    "archives": set(),
     "models": {"layers", "implementations", "preprocessing", "keras_models"},
-    "checkpoints": {"archives", "models", "implementations", "preprocessing", "keras_models"},
+    "checkpoints": {"models", "implementations", "preprocessing", "keras_models"},
     "builders.py": {"models", "checkpoints", "keras_models"},
     "lists": set(),
     "videos": set(),
@@ -51,7 +50,6 @@ ARROWS = {
 OPTIONAL = {
     "apache_beam",
     "torch",
-    "safetensors",
     "jax",
     "matplotlib",
     "skimage",
@@ -74,7 +72,6 @@ WITHOUT_TENSORFLOW = (
     "layers",
     "implementations.py",
     "models",
-    "archives",
     "checkpoints",
     "builders.py",
     "exporting",

@@ -13,7 +13,7 @@ import pytest
 
 import keras_nonlocal
 from keras_nonlocal import cli
-from keras_nonlocal.checkpoints import fetching, kernels, rules, zoo
+from keras_nonlocal.checkpoints import download, kernels, registry, rules
 from keras_nonlocal.models import config as config_module
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -70,7 +70,7 @@ def publish(folder, monkeypatch):
     """Puts small networks where a document wants published files."""
     monkeypatch.setenv("KERAS_HOME", str(folder / "keras"))
     monkeypatch.delattr(keras.utils, "get_file")  # Nothing is to be downloaded.
-    kept = fetching.folder()
+    kept = download.folder()
     kept.mkdir(parents=True)
     # 2-D kernels under torchvision's names.
     import torch
@@ -88,7 +88,7 @@ def publish(folder, monkeypatch):
     keras_nonlocal.save_checkpoint(network, folder / "i3d_nonlocal_8x8_IN_pretrain_400k.pkl")
     name = "nl_i3d_r50_8x8.kinetics400_vnl"
     keras_nonlocal.save_checkpoint(
-        keras_nonlocal.NLI3D(depth=(1, 1, 1, 1)), kept / zoo.CHECKPOINTS[name].file
+        keras_nonlocal.NLI3D(depth=(1, 1, 1, 1)), kept / registry.CHECKPOINTS[name].file
     )
 
 

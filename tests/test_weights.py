@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.checkpoints import zoo
+from keras_nonlocal.checkpoints import registry
 from tests.subjects import example
 
 # Those that ship; the others are fetched, and tested in tests/checkpoints.
@@ -25,7 +25,7 @@ def test_weights_fill_the_network_that_the_record_describes(checkpoint):
     fresh = getattr(knl, checkpoint.builder)(**checkpoint.arguments)
     trained = zip(model.trainable_weights, fresh.trainable_weights, strict=True)
     assert not any(np.array_equal(a, b) for a, b in trained)
-    assert zoo.locate(checkpoint).stat().st_size < 2e6
+    assert registry.locate(checkpoint).stat().st_size < 2e6
 
 
 @every_checkpoint
@@ -124,6 +124,6 @@ def test_network_on_a_tensor_has_the_weights():
 
 
 def test_missing_file_says_where_it_should_lie(monkeypatch):
-    monkeypatch.setattr(zoo.pathlib.Path, "is_file", lambda path: False)
+    monkeypatch.setattr(registry.pathlib.Path, "is_file", lambda path: False)
     with pytest.raises(FileNotFoundError, match="Install keras_nonlocal again"):
         knl.NLI3D(weights="camera_motion")

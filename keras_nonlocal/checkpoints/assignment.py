@@ -1,50 +1,77 @@
-"""Named tensors into a model: all of them, or none and one error that lists every fault."""
+"""Strict, all-or-nothing loading of a state dict."""
 
 import collections
 import fnmatch
 
 import numpy as np
 
-from keras_nonlocal.archives import readers
-from keras_nonlocal.archives.errors import CheckpointError
-from keras_nonlocal.checkpoints import kernels, rules
+from keras_nonlocal.checkpoints import kernels, rules, state_dict
+from keras_nonlocal.checkpoints.errors import CheckpointError
 
 _SHOWN = 12
 
 
-def arrays_for(model, path, source):
-    """Reads the values of a network's variables from a published file.
+def load_file(model, path, source, kept=()):
+    """Sets the variables of a model from a published file.
 
     Args:
-        model: network of one of the builders.
+        model: network of one of the builders, with or without its head.
         path: path of the file.
-        source: whose file it is.
-
-    Returns:
-        float32 arrays by the paths of the variables.
+        source: implementation that wrote the file.
+        kept: names of layers that keep their values.
 
     Raises:
-        CheckpointError: if the file is broken or does not fit.
+        CheckpointError: if the file is broken or does not fit; the model is unchanged.
     """
-    archive = readers.read_arrays(path)
-    layout = find_layout(archive.arrays, path, source)
-    tensors, strangers = address_tensors(archive.arrays, layout)
+    layout, arrays = recognise(state_dict.read_state_dict(path).tensors)
+    check_layout(layout, arrays, path, source)
+    tensors, strangers = address_tensors(arrays, layout)
     tensors = complete(tensors, layout)
-    return fit(model, tensors, layout, strangers, title=f"{str(path)!r} does not fit {model.name}.")
+    if all(layer.name != "predictions" for layer in model.layers):
+        kept = (*kept, "predictions")
+    tensors, strangers, _ = leave_out(tensors, strangers, layout, kept)
+    title = f"{str(path)!r} does not fit {model.name}."
+    assign(model, tensors, layout, strangers, kept, title=title)
 
 
-def find_layout(arrays, path, source):
-    """Returns the layout of a file, or raises if it is not one of `source`'s, if that is known."""
+def recognise(arrays):
+    """Finds out whose names the tensors have.
+
+    A prefix that a training framework puts before the names ("module.", "model.", "_orig_mod.")
+    is taken off where that makes them known.
+
+    Args:
+        arrays: arrays by the names of the file.
+
+    Returns:
+        The `Layout`, `None` if no name is known, and the arrays by names without the prefix.
+
+    Raises:
+        CheckpointError: if two names are the same without the prefix.
+    """
+    layout, prefix = rules.recognise(arrays)
+    renamed = {name.removeprefix(prefix): array for name, array in arrays.items()}
+    if len(renamed) < len(arrays):
+        twice = next(name for name in arrays if name != prefix + name and prefix + name in arrays)
+        raise CheckpointError(
+            f"The file contains {twice!r} and {prefix + twice!r}, of which one is loaded. Save "
+            "them in two files."
+        )
+    return layout, renamed
+
+
+def check_layout(layout, arrays, path, source):
+    """Raises if the names of a file are unknown, or not those of `source`, if that is given."""
     if source is not None and source not in rules.SOURCES:
         raise CheckpointError(
             f"`source` must be one of {', '.join(map(repr, rules.SOURCES))}. "
             f"Received: source={source!r}."
         )
-    layout = rules.recognise(arrays)
     if layout is None:
         raise CheckpointError(
-            f"{str(path)!r} bears no names of a network that is known here. "
-            f"Found {len(arrays)} tensors: {_listing(sorted(arrays), 4)}."
+            f"{str(path)!r} contains no tensor names of a supported implementation "
+            f"({', '.join(rules.SOURCES)}). Found {len(arrays)} tensors: "
+            f"{_listing(sorted(arrays), 4)}."
         )
     if not layout.flat_c2d and any(array.ndim == 4 for array in arrays.values()):
         raise CheckpointError(
@@ -61,7 +88,6 @@ def find_layout(arrays, path, source):
             f"{str(path)!r} looks like a file of {' or '.join(layout.sources)} ({layout.name} "
             f"names); source={source!r} was given. Pass source={layout.sources[0]!r}."
         )
-    return layout
 
 
 def address_tensors(arrays, layout):
@@ -94,15 +120,7 @@ def address_tensors(arrays, layout):
     return tensors, strangers
 
 
-def assign(model, tensors, layout, strangers=(), except_for=(), **words):
-    """Sets every variable of a model, or none: see `fit` for arguments and errors."""
-    arrays = fit(model, tensors, layout, strangers, except_for, **words)
-    for variable in model.weights:
-        if variable.path in arrays:
-            variable.assign(arrays[variable.path])
-
-
-def fit(
+def assign(
     model,
     tensors,
     layout,
@@ -112,7 +130,7 @@ def fit(
     origin="file",
     way_out="Check `source` and the network's arguments, or give load_checkpoint an `except_for`.",
 ):
-    """Returns the value of every variable of a model, or raises.
+    """Sets every variable of a model, or none.
 
     Args:
         model: the model.
@@ -123,9 +141,6 @@ def fit(
         title: first sentence of the message.
         origin: what the message calls the giver of the tensors.
         way_out: last sentence of the message.
-
-    Returns:
-        float32 arrays by the paths of the variables.
 
     Raises:
         CheckpointError: with the names only in the file, the names only in the model, and the
@@ -155,15 +170,17 @@ def fit(
                 ]
             )
         )
-    not_finite = readers.non_finite({a: tensors[a] for a in variables})
+    not_finite = state_dict.non_finite({a: tensors[a] for a in variables})
     if not_finite:
         raise CheckpointError(
             f"{title} NaN or infinite values are in "
             f"{_listing([_name(a, layout) for a in not_finite])}. Nothing was loaded. The training "
             f"of the {origin} diverged, or it is damaged: take an earlier one."
         )
-    # Copies, because JAX would keep a view, and with it the file that it lies in.
-    return {a: np.array(tensors[a], "float32", order="C") for a in variables}
+    for address, variable in variables.items():
+        # A copy, because JAX would keep a view, and with it the file that it is in.
+        variable.assign(np.array(tensors[address], "float32", order="C"))
+        state_dict.release(tensors[address])
 
 
 def complete(tensors, layout):

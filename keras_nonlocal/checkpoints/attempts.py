@@ -4,7 +4,7 @@ import warnings
 
 from keras_nonlocal.checkpoints import image_networks, inspection, rules
 from keras_nonlocal.checkpoints.inflation import inflate_weights
-from keras_nonlocal.checkpoints.load import load_checkpoint
+from keras_nonlocal.checkpoints.loading import load_checkpoint
 from keras_nonlocal.models.config import ResNet3DConfig
 from keras_nonlocal.models.video_resnet import build_network
 

@@ -3,8 +3,7 @@
 import collections
 import os
 
-from keras_nonlocal.archives import readers
-from keras_nonlocal.checkpoints import fetching, inspection, rules, zoo
+from keras_nonlocal.checkpoints import download, inspection, registry, rules, state_dict
 
 _LAYERS = {(3, 4, 6, 3): "50 layers", (3, 4, 23, 3): "101 layers"}
 
@@ -18,16 +17,16 @@ def describe_file(findings):
     Yields:
         Pairs of a heading and a text.
     """
-    arrays, layout = findings.archive.arrays, findings.layout
+    arrays, layout = findings.state_dict.tensors, findings.layout
     dtypes = collections.Counter(str(array.dtype) for array in arrays.values())
     numbers = sum(array.size for array in arrays.values())
-    yield "file", f"{findings.archive.container}, {megabytes(findings.path)}"
+    yield "file", f"{findings.state_dict.format}, {megabytes(findings.path)}"
     yield (
         "tensors",
         f"{len(arrays)} ({', '.join(f'{n} {d}' for d, n in dtypes.items())}), "
         f"{numbers / 1e6:.2f} million numbers",
     )
-    if not_finite := readers.non_finite(arrays):
+    if not_finite := state_dict.non_finite(arrays):
         yield "damage", f"NaN or infinity in {len(not_finite)} tensors, such as {_some(not_finite)}"
     if layout is None:
         yield "names", f"of no network that is known here, such as {_some(sorted(arrays))}"
@@ -125,7 +124,7 @@ def describe_record(path, record):
         yield "checksum", "its publisher states none"
     else:
         algorithm, beginning = record.checksum
-        digest = zoo.digest(path, algorithm)
+        digest = registry.digest(path, algorithm)
         fits = digest.startswith(beginning)
         yield (
             "checksum",
@@ -141,7 +140,7 @@ def describe_record(path, record):
             "by name",
             (
                 f'knl.{record.builder}(weights="{record.name}") loads it once it lies in '
-                f"{fetching.folder()}"
+                f"{download.folder()}"
             ),
         )
 

@@ -2,7 +2,7 @@
 
 import re
 
-from keras_nonlocal.archives.errors import CheckpointError
+from keras_nonlocal.checkpoints.errors import CheckpointError
 
 _MOST_BLOCKS, _MOST_CHANNELS = 200, 1024
 

@@ -7,9 +7,8 @@ import types
 import keras
 import numpy as np
 
-from keras_nonlocal.archives import readers
-from keras_nonlocal.archives.errors import CheckpointError
-from keras_nonlocal.checkpoints import assignment, kernels, rules
+from keras_nonlocal.checkpoints import assignment, kernels, rules, state_dict
+from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.checkpoints.layout import Layout
 from keras_nonlocal.keras_models import refuse_tf_keras
 
@@ -86,14 +85,13 @@ def read_image_network(weights):
 
 
 def _read_file(path):
-    arrays = readers.read_arrays(path).arrays
+    layout, arrays = assignment.recognise(state_dict.read_state_dict(path).tensors)
     title = repr(str(path))
     if any(name.startswith("conv1.0.") for name in arrays):
         raise CheckpointError(
             f"{title} is of a ResNet with a deep stem (ResNet-D), whose first convolution is three "
             "here. Networks of this package have one of 7x7: use weights of a plain ResNet."
         )
-    layout = rules.recognise(arrays)
     if layout is None:
         raise CheckpointError(
             f"{title} bears no names of a ResNet that is known here: torchvision's and timm's, "

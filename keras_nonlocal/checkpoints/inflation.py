@@ -5,8 +5,8 @@ import os
 import keras
 import numpy as np
 
-from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import assignment, image_networks
+from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.keras_models import refuse_tf_keras
 from keras_nonlocal.models.config import DEPTHS, ResNet3DConfig
 from keras_nonlocal.models.video_resnet import VideoInput, change_config, config_of

@@ -7,11 +7,10 @@ import re
 
 import numpy as np
 
-from keras_nonlocal.archives import readers
-from keras_nonlocal.archives.errors import CheckpointError
-from keras_nonlocal.checkpoints import assignment, facts, hints, rules, zoo
+from keras_nonlocal.checkpoints import assignment, facts, hints, registry, rules, state_dict
+from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.checkpoints.layout import Layout
-from keras_nonlocal.checkpoints.record import Checkpoint
+from keras_nonlocal.checkpoints.registry import Checkpoint
 from keras_nonlocal.models.config import ResNet3DConfig
 
 # Four frames or more, up to 16 apart: neither kernels (3x1x1) nor sizes of pictures (224x224).
@@ -27,7 +26,7 @@ class Findings:
 
     Attributes:
         path: of the file, a string.
-        archive: its arrays and what is stored beside them.
+        state_dict: its tensors, and the metadata stored beside them.
         layout: how its tensors are named; `None` if no known network names them so.
         tensors: arrays by address.
         strangers: names without an address.
@@ -39,7 +38,7 @@ class Findings:
     """
 
     path: str
-    archive: readers.Archive
+    state_dict: state_dict.StateDict
     layout: Layout | None
     tensors: dict[str, np.ndarray]
     strangers: list[str]
@@ -67,20 +66,21 @@ def inspect_file(path):
         CheckpointError: if the file cannot be read.
     """
     path = os.fspath(path)
-    archive = readers.read_arrays(path)
-    layout = rules.recognise(archive.arrays)
+    content = state_dict.read_state_dict(path)
+    layout, arrays = assignment.recognise(content.tensors)
+    content = dataclasses.replace(content, tensors=arrays)
     tensors, strangers, network, fault = {}, [], None, None
     if layout is not None:
         try:
-            tensors, strangers = assignment.address_tensors(archive.arrays, layout)
+            tensors, strangers = assignment.address_tensors(arrays, layout)
             network = facts.read_facts(tensors)
         except CheckpointError as error:
             fault = error
-    record = zoo.find_file(path)
+    record = registry.find_file(path)
     if record is not None and not _is_of_record(path, network, record):
         record = None
-    config = hints.read_config(archive.meta)
-    return Findings(path, archive, layout, tensors, strangers, network, fault, record, config)
+    config = hints.read_config(content.metadata)
+    return Findings(path, content, layout, tensors, strangers, network, fault, record, config)
 
 
 def _is_of_record(path, network, record):
@@ -91,7 +91,7 @@ def _is_of_record(path, network, record):
     keys = ("depth", "width", "classes", "inflation", "inflated", "non_local", "frozen_norm")
     if any(getattr(known, key) != network[key] for key in keys):
         return False
-    return network["mode"] in (None, known.mode) and zoo.has_checksum(path, record)
+    return network["mode"] in (None, known.mode) and registry.has_checksum(path, record)
 
 
 def tell(findings, argument, source=None):
@@ -173,7 +173,7 @@ def resolve(findings, **given):
         if value is None and (argument != "pool2" or source is not None)
     ]
     if missing:
-        if record := zoo.find_file(findings.path):
+        if record := registry.find_file(findings.path):
             missing.append(f"The file has the name of {record.name}, but not its content.")
         raise CheckpointError(" ".join(missing))
     return resolved

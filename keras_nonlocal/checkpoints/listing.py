@@ -1,15 +1,15 @@
-"""The zoo as text, for people and for programs."""
+"""The published checkpoints as text, for people and for programs."""
 
 import dataclasses
 import json
 
-from keras_nonlocal.checkpoints import fetching
+from keras_nonlocal.checkpoints import download
 
 _HEADINGS = ("name", "network", "clip", "top-1", "top-5", "licence", "source")
 
 
 def write_table(checkpoints):
-    """Gives checkpoints as a table of plain text, a line each.
+    """Returns checkpoints as a table of plain text, a line each.
 
     Args:
         checkpoints: list of `Checkpoint`.
@@ -46,7 +46,7 @@ def _percent(share):
 
 
 def write_json(checkpoints):
-    """Gives checkpoints as JSON: a list of objects with the fields of `Checkpoint`, file and url.
+    """Returns checkpoints as JSON: a list of objects with the fields of `Checkpoint`, file and url.
 
     The names of the 400 classes are left out.
 
@@ -62,12 +62,12 @@ def write_json(checkpoints):
 
 
 def describe_checkpoint(checkpoint):
-    """Gives all that is known of a checkpoint, as pairs of a heading and a text.
+    """Returns all that is known of a checkpoint: pairs of a heading and a text.
 
     Args:
         checkpoint: a `Checkpoint`.
     """
-    name, kept = checkpoint.name, fetching.folder() / checkpoint.file
+    name, kept = checkpoint.name, download.folder() / checkpoint.file
     arguments = ", ".join(f"{key}={value!r}" for key, value in checkpoint.arguments.items())
     if checkpoint.builder is None:
         yield "use", checkpoint.note

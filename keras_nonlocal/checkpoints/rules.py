@@ -4,6 +4,8 @@ A row pairs a name in a file with an address in our networks, `layer/variable`. 
 stand for the same thing on both sides; `words` translates those that are spelt otherwise.
 """
 
+import collections
+import re
 import types
 
 from keras_nonlocal.checkpoints.layout import Layout
@@ -231,10 +233,24 @@ SOURCES = tuple(
 
 
 def recognise(names):
-    """The layout that knows the most of these names; `None` if none knows one."""
+    """Finds the implementation that names its tensors so.
+
+    Args:
+        names: names of tensors.
+
+    Returns:
+        The layout that knows most of the names, `None` if none knows one, and the prefix to take
+        off for that: "", or one that more than half of the names share.
+    """
     names = list(names)
+    shared = collections.Counter(n[: m.end()] for n in names for m in re.finditer("[./]", n))
+    prefixes = ["", *(prefix for prefix, count in shared.items() if 2 * count > len(names))]
     known = {
-        layout: sum(layout.address_of(name) is not None for name in names) for layout in LAYOUTS
+        (layout, prefix): sum(
+            layout.address_of(name.removeprefix(prefix)) is not None for name in names
+        )
+        for prefix in prefixes
+        for layout in LAYOUTS
     }
     best = max(known, key=known.get)
-    return best if known[best] else None
+    return best if known[best] else (None, "")

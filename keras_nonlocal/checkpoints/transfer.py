@@ -7,8 +7,8 @@ import warnings
 import keras
 import numpy as np
 
-from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import assignment, inflation, kernels
+from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.checkpoints.layout import Layout
 from keras_nonlocal.models.config import BLOCK_SETTINGS
 from keras_nonlocal.models.video_resnet import change_config, config_of

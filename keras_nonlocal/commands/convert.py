@@ -4,7 +4,7 @@ import argparse
 import os
 
 import keras_nonlocal
-from keras_nonlocal.checkpoints import description, inspection, rules, zoo
+from keras_nonlocal.checkpoints import description, inspection, registry, rules
 from keras_nonlocal.commands import arguments, calls, printing
 from keras_nonlocal.exporting import destination
 from keras_nonlocal.models import summary
@@ -92,7 +92,7 @@ def run(chosen):
     print(f"Read {chosen.file}")
     network = config_of(model)
     printing.print_pairs(description.describe_loaded(findings, network, given))
-    if record := zoo.find_file(chosen.file):
+    if record := registry.find_file(chosen.file):
         printing.print_pairs(description.describe_record(chosen.file, record))
     printing.print_pairs([("parameters", f"{summary.count_parameters(model):,}")])
     print(f"\nWrote {chosen.to}, {description.megabytes(chosen.to)}")

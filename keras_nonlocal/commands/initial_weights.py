@@ -5,7 +5,7 @@ import os
 import zipfile
 import zlib
 
-from keras_nonlocal.checkpoints import zoo
+from keras_nonlocal.checkpoints import registry
 from keras_nonlocal.models.config import DEPTHS, KINDS, ResNet3DConfig
 from keras_nonlocal.models.video_resnet import VideoInput
 
@@ -32,7 +32,7 @@ def known_of(weights):
         ValueError: if the file is damaged.
         FileNotFoundError: if there is no such file.
     """
-    record = zoo.CHECKPOINTS.get(weights)
+    record = registry.CHECKPOINTS.get(weights)
     known = {}
     if record is not None and record.builder is not None:
         known = {

@@ -9,7 +9,7 @@ import os
 import keras
 
 import keras_nonlocal
-from keras_nonlocal.checkpoints import zoo
+from keras_nonlocal.checkpoints import registry
 from keras_nonlocal.commands import calls, printing
 from keras_nonlocal.evaluation import resize_input
 from keras_nonlocal.exporting.loading import read_keras_file
@@ -100,8 +100,8 @@ def load_network(name, source=None, clip=None, crop=None):
         ValueError: if something is missing that the name or the file does not tell.
         FileNotFoundError: if there is no such name or file.
     """
-    if name in zoo.CHECKPOINTS:
-        return _load_known(zoo.CHECKPOINTS[name], source, clip, crop)
+    if name in registry.CHECKPOINTS:
+        return _load_known(registry.CHECKPOINTS[name], source, clip, crop)
     if not os.path.exists(name):
         raise FileNotFoundError(
             f"MODEL must be a name that `keras-nonlocal weights` lists, or a file. Received: "

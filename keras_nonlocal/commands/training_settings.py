@@ -5,7 +5,7 @@ import os
 
 import keras
 
-from keras_nonlocal.checkpoints import zoo
+from keras_nonlocal.checkpoints import registry
 from keras_nonlocal.commands import initial_weights
 from keras_nonlocal.models.config import DEPTHS, ResNet3DConfig, parse_clip
 from keras_nonlocal.training.recipe import Recipe
@@ -36,7 +36,7 @@ def changes_of(chosen):
     _check_network(chosen, known)
     if recipe.clip == Recipe.clip and "clip" not in changes:
         changes["clip"] = _clip_of(chosen.weights, known)
-    elif chosen.weights in zoo.CHECKPOINTS and "clip" in known:
+    elif chosen.weights in registry.CHECKPOINTS and "clip" in known:
         clip = changes.get("clip", recipe.clip)
         if parse_clip(clip.partition("@")[0]) != parse_clip(known["clip"]):
             of, out = f" by --recipe {recipe.name}", ""
@@ -70,7 +70,7 @@ def _check_network(chosen, known):
     """Raises if an argument contradicts the network of the weights."""
     fixed = {name: known[name] for name in ("depth", "width") if name in known}
     # Weights of a file go into a network of more kinds of blocks.
-    if known and chosen.weights in zoo.CHECKPOINTS:
+    if known and chosen.weights in registry.CHECKPOINTS:
         source = known.get("layers_of", ResNet3DConfig.source)
         fixed = {"network": known["network"], **fixed, "layers_of": source}
     given = {name: getattr(chosen, name) for name in fixed}
@@ -204,7 +204,7 @@ def network_options(chosen, recipe, class_names):
         FileNotFoundError: if it is not there.
     """
     weights = chosen.weights
-    known = weights in (None, "imagenet", *zoo.CHECKPOINTS)
+    known = weights in (None, "imagenet", *registry.CHECKPOINTS)
     if not known and not weights.endswith((".keras", ".weights.h5")):
         raise ValueError(
             "--weights must be a name that `keras-nonlocal weights` lists, imagenet, or a .keras "
@@ -219,7 +219,7 @@ def network_options(chosen, recipe, class_names):
         "width": chosen.width,
         "source": chosen.layers_of,
         # Named weights bring theirs, which `changes_of` has compared.
-        "clip": None if weights in zoo.CHECKPOINTS else clip,
+        "clip": None if weights in registry.CHECKPOINTS else clip,
         "weights": weights,
         "classifier_activation": "sigmoid" if recipe.labels == "several" else None,
     }

@@ -2,7 +2,7 @@
 
 import os
 
-from keras_nonlocal.checkpoints import attempts, description, inspection, zoo
+from keras_nonlocal.checkpoints import attempts, description, inspection, registry
 from keras_nonlocal.commands import calls, printing
 
 _CHOICES = {
@@ -26,7 +26,7 @@ def run(chosen):
 def _verify_file(path):
     """Prints what is in a file; gives whether it loads."""
     print(printing.printable(path))
-    record = zoo.find_file(path)
+    record = registry.find_file(path)
     try:
         if record and os.path.isfile(path):
             printing.print_pairs(description.describe_record(path, record))

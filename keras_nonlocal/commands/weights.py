@@ -3,7 +3,7 @@
 import difflib
 
 import keras_nonlocal
-from keras_nonlocal.checkpoints import listing, zoo
+from keras_nonlocal.checkpoints import listing, registry
 from keras_nonlocal.commands import printing
 
 
@@ -17,14 +17,14 @@ def run(chosen):
     """Prints the table of all weights, or all that is known of one."""
     checkpoints = keras_nonlocal.list_weights()
     if chosen.name is not None:
-        like = difflib.get_close_matches(chosen.name, zoo.CHECKPOINTS, n=3, cutoff=0.5)
-        if chosen.name not in zoo.CHECKPOINTS:
+        like = difflib.get_close_matches(chosen.name, registry.CHECKPOINTS, n=3, cutoff=0.5)
+        if chosen.name not in registry.CHECKPOINTS:
             hint = f"Names like it: {', '.join(like)}. " if like else ""
             raise ValueError(
                 f"No weights are known by the name {chosen.name!r}. {hint}"
                 "keras-nonlocal weights lists them all."
             )
-        checkpoints = [zoo.CHECKPOINTS[chosen.name]]
+        checkpoints = [registry.CHECKPOINTS[chosen.name]]
     if chosen.json:
         print(listing.write_json(checkpoints))
     elif chosen.name is None:

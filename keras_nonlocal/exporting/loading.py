@@ -8,8 +8,8 @@ import zlib
 import keras
 
 from keras_nonlocal import builders
-from keras_nonlocal.checkpoints import zoo
-from keras_nonlocal.checkpoints.load import load_checkpoint
+from keras_nonlocal.checkpoints import registry
+from keras_nonlocal.checkpoints.loading import load_checkpoint
 from keras_nonlocal.exporting.graph import check_graph
 
 _EXPORTED = (".tflite", ".onnx", ".xml")
@@ -31,8 +31,8 @@ def load_model(name, source=None, clip=None, input_shape=None):
         FileNotFoundError: if there is no such name or file.
         ValueError: if it holds no network of videos, or something is missing that it does not tell.
     """
-    if name in zoo.CHECKPOINTS:
-        return _load_known(zoo.CHECKPOINTS[name], source, input_shape)
+    if name in registry.CHECKPOINTS:
+        return _load_known(registry.CHECKPOINTS[name], source, input_shape)
     if not os.path.exists(name):
         raise FileNotFoundError(
             "`model` must be a name that `keras-nonlocal weights` lists, or a file. Received: "

@@ -116,7 +116,7 @@ def pyslowfast():
 
 
 def gluoncv():
-    """Networks of GluonCV's torch zoo."""
+    """Networks of GluonCV's torch registry."""
     for name in ("gluoncv", "gluoncv.torch", "gluoncv.torch.model_zoo", "gluoncv.torch.utils"):
         _empty_package(name)
     _empty_package("gluoncv.torch.model_zoo.action_recognition")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.archives import readers
+from keras_nonlocal.checkpoints.state_dict import read_state_dict
 from tests.checkpoints import golden
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def test_tensors_return_bit_for_bit(network, tmp_path):
     described, model = network
     suffix = ".pkl" if described["container"].startswith("pickle") else ".pth"
     knl.save_checkpoint(model, tmp_path / f"saved{suffix}")
-    saved = readers.read_arrays(tmp_path / f"saved{suffix}").arrays
+    saved = read_state_dict(tmp_path / f"saved{suffix}").tensors
     expected = golden.tensors(described)
     assert saved.keys() == expected.keys()
     differing = [

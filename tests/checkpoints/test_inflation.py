@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import inflation
+from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.checkpoints.image_networks import read_image_network
 from keras_nonlocal.checkpoints.inflation import inflate_weights
 from keras_nonlocal.models.config import ResNet3DConfig

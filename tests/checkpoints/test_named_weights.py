@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.checkpoints import fetching, zoo
+from keras_nonlocal.checkpoints import download, registry
 from tests.checkpoints import golden
 
 RECORDS = {
@@ -32,20 +32,18 @@ NAMES = [next(iter(RECORDS)), *(pytest.param(n, marks=pytest.mark.slow) for n in
 @pytest.mark.parametrize("name", NAMES)
 def test_named_weights_answer_as_the_implementation(name, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    record = dataclasses.replace(zoo.CHECKPOINTS[RECORDS[name]], checksum=None)
-    monkeypatch.setitem(zoo.CHECKPOINTS, record.name, record)
-    fetching.folder().mkdir(parents=True)
+    record = dataclasses.replace(registry.CHECKPOINTS[RECORDS[name]], checksum=None)
+    monkeypatch.setitem(registry.CHECKPOINTS, record.name, record)
+    download.folder().mkdir(parents=True)
     facts = golden.read(name)
-    golden.write({**facts, "name": "file"}, tmp_path).rename(fetching.folder() / record.file)
+    golden.write({**facts, "name": "file"}, tmp_path).rename(download.folder() / record.file)
 
     expected, clip = golden.answer(name), golden.clip(facts)
     activation = None if facts["output"] == "logits" else "softmax"
     builder = getattr(knl, record.builder)
-    for _ in ("from the published file", "from what was kept of it"):
-        model = builder(
-            weights=record.name, input_shape=clip.shape[1:], classifier_activation=activation
-        )
-        answer = keras.ops.convert_to_numpy(model(clip))
-        assert np.abs(answer - expected).max() <= 2e-4 * np.abs(expected).max()
-        (fetching.folder() / record.file).unlink(missing_ok=True)
+    model = builder(
+        weights=record.name, input_shape=clip.shape[1:], classifier_activation=activation
+    )
+    answer = keras.ops.convert_to_numpy(model(clip))
+    assert np.abs(answer - expected).max() <= 2e-4 * np.abs(expected).max()
     assert (model.source, model.clip) == (facts["source"], facts["clip"])

@@ -1,11 +1,13 @@
 """The tables of names against the tensor lists of real implementations."""
 
 import functools
+import re
 
 import numpy as np
 import pytest
 
 from keras_nonlocal.checkpoints import assignment, facts, rules
+from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.models.config import DEPTHS, inflated_blocks
 from tests.checkpoints import golden
 
@@ -18,7 +20,9 @@ def read(name):
     """Layout, addressed tensors and facts of a network, without its values."""
     described = golden.read(name)
     arrays = {key: np.broadcast_to(np.float32(0), shape) for key, shape, *_ in described["tensors"]}
-    layout = assignment.find_layout(arrays, name, described["source"])
+    layout, renamed = assignment.recognise(arrays)
+    assert list(renamed) == list(arrays)
+    assignment.check_layout(layout, arrays, name, described["source"])
     tensors, strangers = assignment.address_tensors(arrays, layout)
     return layout, arrays, tensors, strangers, facts.read_facts(tensors)
 
@@ -77,11 +81,41 @@ def test_places_and_mode_of_non_local_blocks_are_read(name, places, mode):
         ("backbone.conv1.conv.weight", rules.MMACTION2),
         ("first_stage.0.weight", rules.GLUONCV),
         ("layer1.0.conv1.weight", rules.TORCHVISION),
-        ("resnet.conv1.weight", None),
+        ("resnet.conv2.weight", None),
     ],
 )
 def test_layouts_are_recognised_by_names(name, layout):
-    assert rules.recognise([name, "lr"]) is layout
+    assert rules.recognise([name, "lr"]) == (layout, "")
+
+
+@pytest.mark.parametrize("kept", [".*", "(?!.*(head|fc|proj|pred)).*"], ids=["whole", "no head"])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "module.model._orig_mod.", "a.blocks.", "gpu_0/"]
+)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vnl_i3d_nl_r50_8x8",
+        "psf_i3d_nl_r50_8x8",
+        "ptv_slow_r50_8x8",
+        "mma_i3d_nl_gaussian_r50_32x2",
+        "gcv_i3d_nl10_r50_32x2",
+    ],
+)
+def test_prefixes_are_taken_off_and_nothing_else(name, prefix, kept):
+    layout, arrays, *_ = read(name)
+    names = [key for key in arrays if re.fullmatch(kept, key)]
+    assert rules.recognise([prefix + key for key in names]) == (layout, prefix)
+    assert rules.recognise([*(prefix + key for key in names), "loss.w", "x"]) == (layout, prefix)
+
+
+def test_one_name_with_and_without_the_prefix_is_refused():
+    names = [
+        "conv1.weight",
+        *(f"module.{name}" for name in ("conv1.weight", "bn1.bias", "fc.bias")),
+    ]
+    with pytest.raises(CheckpointError, match="contains 'conv1.weight' and 'module.conv1.weight'"):
+        assignment.recognise(dict.fromkeys(names))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.archives.errors import CheckpointError
+from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.checkpoints.transfer import transfer_weights
 from keras_nonlocal.models.video_resnet import change_config
 

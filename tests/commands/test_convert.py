@@ -257,4 +257,4 @@ def test_errors_of_many_lines_become_one(folder, capsys):
 def test_a_missing_file_ends_with_one(folder, capsys):
     code, _, noise = run(capsys, "convert", "a.pkl", "--to", "b.keras")
     assert code == 1
-    assert re.fullmatch(r"keras-nonlocal: error: .*'a.pkl'.*there is no such file.*\n", noise)
+    assert re.fullmatch(r"keras-nonlocal: error: .*'a.pkl'.*No such file.*\n", noise)

@@ -14,7 +14,7 @@ from tests.subjects import fill
 
 from .conftest import run
 
-NAMES = knl.checkpoints.zoo.CHECKPOINTS["camera_motion"].class_names
+NAMES = knl.checkpoints.registry.CHECKPOINTS["camera_motion"].class_names
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.checkpoints import fetching, zoo
+from keras_nonlocal.checkpoints import download, registry
 
 from .conftest import run
 
@@ -42,7 +42,7 @@ def test_a_name_gives_the_whole_record(checkpoint, folder, capsys):
     if checkpoint.builder:
         assert f'load model = knl.{checkpoint.builder}(weights="{checkpoint.name}")' in words
     if checkpoint.builder and checkpoint.url:
-        assert f"put it at {fetching.folder() / checkpoint.file}" in words
+        assert f"put it at {download.folder() / checkpoint.file}" in words
     if checkpoint.checksum:
         assert "{} begins with {}".format(*checkpoint.checksum) in words
 
@@ -51,4 +51,4 @@ def test_an_unknown_name_is_told_those_like_it(capsys):
     code, _, noise = run(capsys, "weights", "nl_i3d_r50_8x8")
     assert code == 1
     assert "nl_i3d_r50_8x8.kinetics400_vnl" in noise
-    assert "nl_i3d_r50_8x8" not in zoo.CHECKPOINTS
+    assert "nl_i3d_r50_8x8" not in registry.CHECKPOINTS

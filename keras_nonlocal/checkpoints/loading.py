@@ -3,7 +3,7 @@
 import warnings
 
 from keras_nonlocal import preprocessing
-from keras_nonlocal.checkpoints import assignment, fetching, inspection, zoo
+from keras_nonlocal.checkpoints import assignment, download, inspection, registry
 from keras_nonlocal.models.config import ResNet3DConfig, parse_clip, positive_integer
 from keras_nonlocal.models.video_resnet import build_network
 
@@ -33,7 +33,8 @@ def load_checkpoint(
 
     Args:
         path: path of the file: a Caffe2 pickle (.pkl), a PyTorch file (.pth, .pyth) or
-            safetensors, recognized by content. Nothing in it is ever run.
+            safetensors, recognized by content. Nothing in it is ever run. A prefix that a
+            training framework put before the names ("module.", "model.") is taken off.
         source: whose file it is: "video-nonlocal-net", "pyslowfast", "pytorchvideo",
             "mmaction2" or "gluoncv".
         clip: frames x stride of the clips that the network was trained on, such as "8x8".
@@ -74,7 +75,8 @@ def load_checkpoint(
     if classes is not None:
         classes = positive_integer("classes", classes)
     findings = inspection.inspect_file(path)
-    layout = assignment.find_layout(findings.archive.arrays, path, source)
+    layout = findings.layout
+    assignment.check_layout(layout, findings.state_dict.tensors, path, source)
     if findings.fault is not None:
         raise findings.fault
     told = inspection.resolve(findings, source=source, clip=clip, mode=mode, pool2=pool2)
@@ -113,6 +115,6 @@ def load_checkpoint(
         except_for,
         title=f"{str(path)!r} does not fit the network that its tensors describe.",
     )
-    if record := zoo.find_file(path):
-        fetching.tell_licence(record.name, record.licence)
+    if record := registry.find_file(path):
+        download.tell_licence(record.name, record.licence)
     return model

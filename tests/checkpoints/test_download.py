@@ -17,12 +17,12 @@ import types
 import keras
 import numpy as np
 import pytest
+from keras_nonlocal.checkpoints.saving import save_checkpoint
 
 import keras_nonlocal as knl
-from keras_nonlocal.archives.errors import CheckpointError
-from keras_nonlocal.checkpoints import assignment, fetching, zoo
-from keras_nonlocal.checkpoints.record import Checkpoint
-from keras_nonlocal.checkpoints.save import save_checkpoint
+from keras_nonlocal.checkpoints import download, registry
+from keras_nonlocal.checkpoints.errors import CheckpointError
+from keras_nonlocal.checkpoints.registry import Checkpoint
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAME = "tiny.test"
@@ -49,7 +49,7 @@ def home(tmp_path, monkeypatch):
     """An empty home of Keras; nothing may reach the world beyond this machine."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    fetching.tell_licence.cache_clear()
+    download.tell_licence.cache_clear()
     return tmp_path / "keras" / "models" / "keras_nonlocal"
 
 
@@ -104,7 +104,7 @@ def record_of(digest):
 @pytest.fixture
 def record(content, monkeypatch):
     checkpoint = record_of(hashlib.sha256(content).hexdigest())
-    monkeypatch.setitem(zoo.CHECKPOINTS, NAME, checkpoint)
+    monkeypatch.setitem(registry.CHECKPOINTS, NAME, checkpoint)
     return checkpoint
 
 
@@ -121,30 +121,21 @@ def files_below(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-KEPT = ["tiny.pkl", "tiny.test.npz"]
+KEPT = ["tiny.pkl"]
 
 
-def test_weights_are_fetched_converted_and_kept(server, record, content, home):
+def test_weights_are_fetched_and_kept(server, record, content, home):
     serve(server, content)
     assert is_loaded(knl.I3D(weights=NAME))
     assert files_below(home) == KEPT
     assert (home / "tiny.pkl").read_bytes() == content
 
 
-def test_the_second_start_neither_asks_nor_reads_the_original(server, record, content, home):
+def test_the_second_start_does_not_ask(server, record, content):
     serve(server, content)
     knl.I3D(weights=NAME)
-    (home / "tiny.pkl").unlink()
     assert is_loaded(knl.I3D(weights=NAME))
     assert len(server.asked) == 1
-
-
-def test_the_second_start_needs_no_torch(server, record, content, monkeypatch):
-    serve(server, content)
-    knl.I3D(weights=NAME)
-    monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.setattr(assignment, "arrays_for", None)
-    assert is_loaded(knl.I3D(weights=NAME))
 
 
 def test_a_file_put_by_hand_is_used(server, record, content, home):
@@ -175,10 +166,10 @@ def test_the_folder_is_where_keras_keeps_its_models(tmp_path, variable):
     (tmp_path / "file").write_text("")
     program = f"""
 import keras, pathlib
-from keras_nonlocal.checkpoints import fetching
+from keras_nonlocal.checkpoints import download
 path = keras.utils.get_file("file", {(tmp_path / "file").as_uri()!r}, cache_subdir="models")
-assert fetching.folder() == pathlib.Path(path).parent / "keras_nonlocal"
-assert str(fetching.folder()).startswith({str(tmp_path)!r})
+assert download.folder() == pathlib.Path(path).parent / "keras_nonlocal"
+assert str(download.folder()).startswith({str(tmp_path)!r})
 """
     environment = {key: value for key, value in os.environ.items() if key != "KERAS_HOME"}
     environment |= {variable: str(tmp_path), "PYTHONPATH": str(ROOT)}
@@ -235,16 +226,6 @@ def test_a_full_disk_is_told_and_leaves_nothing(home, record, monkeypatch):
     check_failure(home, "could not be fetched.*No space left on device")
 
 
-def test_a_disk_that_fills_up_in_the_conversion_is_told(server, record, content, home, monkeypatch):
-    def savez(path, **arrays):
-        pathlib.Path(path).write_bytes(b"half of it")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    serve(server, content)
-    monkeypatch.setattr(np, "savez", savez)
-    check_failure(home, "could not be kept at.*No space left.*KERAS_HOME", kept=["tiny.pkl"])
-
-
 def test_a_folder_that_cannot_be_made_is_told(server, record, content, home):
     serve(server, content)
     home.parents[1].write_text("a file where the home should be")
@@ -265,10 +246,10 @@ def test_an_interrupted_download_leaves_nothing(home, record, monkeypatch):
 
 def test_a_file_that_does_not_fit_is_told_and_stays_for_a_look(server, record, home, monkeypatch):
     record = dataclasses.replace(record, checksum=None)
-    monkeypatch.setitem(zoo.CHECKPOINTS, NAME, record)
+    monkeypatch.setitem(registry.CHECKPOINTS, NAME, record)
     serve(server, b"no archive")
     check_failure(
-        home, "(?s)weights='tiny.test' cannot be made of.*damaged, delete", kept=["tiny.pkl"]
+        home, "(?s)weights='tiny.test' cannot be loaded from.*damaged, delete", kept=["tiny.pkl"]
     )
 
 
@@ -279,34 +260,16 @@ def test_a_wrong_file_put_by_hand_is_told_and_stays(server, record, home):
     assert server.asked == []
 
 
-def damage(path, kind):
-    whole = path.read_bytes()
-    if kind == "cut":
-        path.write_bytes(whole[: len(whole) // 2])
-    elif kind == "one bit":
-        middle = len(whole) // 2
-        path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
-    elif kind == "other network":
-        np.savez(path, **{"res2_0_a_conv/kernel": np.ones((1, 1, 1, 4, 4))})
-    else:
-        path.write_bytes(b"" if kind == "empty" else b"nonsense")
-
-
-@pytest.mark.parametrize("kind", ["cut", "one bit", "other network", "empty", "nonsense"])
-def test_a_damaged_conversion_is_made_again(server, record, content, home, caplog, kind):
+def test_a_kept_file_that_was_damaged_is_told(server, record, content, home):
     serve(server, content)
     knl.I3D(weights=NAME)
-    damage(home / "tiny.test.npz", kind)
-    with caplog.at_level(logging.WARNING, "keras_nonlocal"):
-        assert is_loaded(knl.I3D(weights=NAME))
-    assert "is damaged" in caplog.text and "made again" in caplog.text
-    caplog.clear()
-    assert is_loaded(knl.I3D(weights=NAME))
-    assert caplog.text == ""
-    assert files_below(home) == KEPT
+    middle = len(content) // 2
+    changed = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    (home / "tiny.pkl").write_bytes(changed)
+    check_failure(home, "is not the published file: Its sha256.*Delete it", kept=KEPT)
 
 
-def test_what_is_kept_is_not_rounded_by_the_policy_of_the_moment(server, record, content):
+def test_the_policy_of_the_moment_rounds_the_weights_of_its_models_alone(server, record, content):
     serve(server, content)
     keras.config.set_dtype_policy("bfloat16")
     assert keras.backend.standardize_dtype(knl.I3D(weights=NAME).weights[0].dtype) == "bfloat16"
@@ -341,7 +304,7 @@ def test_a_licence_that_forbids_commercial_use_is_told_once(
     free, bound = record, dataclasses.replace(record, licence="CC-BY-NC-4.0")
     for checkpoint, times in ((free, 0), (bound, 1), (bound, 0)):
         caplog.clear()
-        monkeypatch.setitem(zoo.CHECKPOINTS, NAME, checkpoint)
+        monkeypatch.setitem(registry.CHECKPOINTS, NAME, checkpoint)
         with caplog.at_level(logging.WARNING, "keras_nonlocal"):
             knl.I3D(weights=NAME)
         assert caplog.text.count("CC-BY-NC-4.0, which forbids commercial use") == times
@@ -361,9 +324,9 @@ def test_threads_at_once_do_not_meet(server, record, content, home):
 PROGRAM = """
 import sys
 import keras_nonlocal as knl
-from keras_nonlocal.checkpoints import zoo
-from tests.checkpoints import test_fetching as tests
-zoo.CHECKPOINTS[tests.NAME] = tests.record_of(sys.argv[1])
+from keras_nonlocal.checkpoints import registry
+from tests.checkpoints import test_download as tests
+registry.CHECKPOINTS[tests.NAME] = tests.record_of(sys.argv[1])
 assert tests.is_loaded(knl.I3D(weights=tests.NAME))
 """
 

@@ -8,8 +8,8 @@ import pickle
 import keras
 import numpy as np
 
-from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import hints, kernels, rules
+from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.implementations import IMPLEMENTATIONS
 from keras_nonlocal.keras_models import refuse_tf_keras
 from keras_nonlocal.models.video_resnet import config_of

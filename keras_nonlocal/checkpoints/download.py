@@ -1,7 +1,6 @@
-"""Published files: downloaded, checked, converted once, and kept below Keras' home folder.
+"""Published files: downloaded once, checked, and kept below Keras' home folder.
 
-Whatever is written, is written in a folder of its own beside and then renamed: nobody sees half
-a file, and processes that start at once do not meet.
+A file is downloaded into a folder of its own and then renamed, so that no process sees half of it.
 """
 
 import functools
@@ -11,19 +10,17 @@ import os
 import pathlib
 import tempfile
 import urllib.error
-import zipfile
 
 import keras
-import numpy as np
 
-from keras_nonlocal.archives.errors import CheckpointError
 from keras_nonlocal.checkpoints import assignment
+from keras_nonlocal.checkpoints.errors import CheckpointError
 
 _LOGGER = logging.getLogger("keras_nonlocal")
 
 
 def folder():
-    """Gives the folder that published files and their converted forms are kept in."""
+    """Returns the folder in which published files are kept."""
     home = os.environ.get("KERAS_HOME")
     if not home:  # Then Keras looks here.
         user = os.path.expanduser("~")
@@ -31,27 +28,26 @@ def folder():
     return pathlib.Path(home).expanduser() / "models" / "keras_nonlocal"
 
 
-def load_published(model, checkpoint):
-    """Fills a network with published weights, which are fetched and converted the first time.
+def load_published(model, checkpoint, kept=()):
+    """Loads published weights into a network, downloading their file the first time.
 
     Args:
-        model: the network of the record.
+        model: the network of the record, with its head, another or none.
         checkpoint: record of the weights.
+        kept: names of layers that keep their values.
 
     Raises:
-        CheckpointError: if the weights cannot be had; it says what to do by hand.
+        CheckpointError: if the file cannot be downloaded or read; it says what to do by hand.
     """
     tell_licence(checkpoint.name, checkpoint.licence)
-    converted = folder() / f"{checkpoint.name}.npz"
-    if converted.is_file():
-        try:
-            _assign(model, _read_converted(converted))
-            return
-        except CheckpointError as fault:
-            _LOGGER.warning("%s is damaged (%s) and made again.", converted, fault)
-    arrays = _convert(checkpoint, _find_original(checkpoint), model)
-    _keep(arrays, checkpoint, converted)
-    _assign(model, arrays)
+    path = _find_original(checkpoint)
+    try:
+        assignment.load_file(model, path, checkpoint.source, kept)
+    except CheckpointError as fault:
+        raise CheckpointError(
+            f"weights={checkpoint.name!r} cannot be loaded from their file. {fault}\nIf it may be "
+            f"damaged, delete {path}, and load again or put {checkpoint.url} in its place."
+        ) from fault
 
 
 @functools.cache
@@ -111,52 +107,3 @@ def _check_content(path, checkpoint):
             f"Its {algorithm} begins with {digest.hexdigest()[: len(beginning)]}, "
             f"where the publisher's begins with {beginning}."
         )
-
-
-def _convert(checkpoint, original, model):
-    """Returns the arrays of a published file by the paths of the variables that they fill."""
-    try:
-        return assignment.arrays_for(model, original, checkpoint.source)
-    except CheckpointError as fault:
-        raise CheckpointError(
-            f"weights={checkpoint.name!r} cannot be made of their file. {fault}\nIf it may be "
-            f"damaged, delete {original}, and load again or put {checkpoint.url} in its place."
-        ) from fault
-
-
-def _keep(arrays, checkpoint, converted):
-    """Writes an archive of NumPy, which has checksums inside.
-
-    An HDF5 file has none, and where the disk is full h5py ends the whole process.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix=".convert-", dir=converted.parent) as beside:
-            written = pathlib.Path(beside) / converted.name
-            np.savez(written, **arrays)
-            os.replace(written, converted)
-    except OSError as fault:
-        raise CheckpointError(
-            f"weights={checkpoint.name!r} could not be kept at {converted}: {fault}. Make room "
-            "there, or let the environment variable KERAS_HOME name another folder, and move "
-            f"{converted.with_name(checkpoint.file)} (of {checkpoint.url}) to its models/"
-            "keras_nonlocal."
-        ) from fault
-
-
-def _read_converted(path):
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {
-                name.removesuffix(".npy"): np.lib.format.read_array(archive.open(name))
-                for name in archive.namelist()
-            }
-    except Exception as fault:  # Damage shows in errors of many kinds.
-        raise CheckpointError(f"{type(fault).__name__}: {fault}") from fault
-
-
-def _assign(model, arrays):
-    shapes = {variable.path: tuple(variable.shape) for variable in model.weights}
-    if shapes != {path: array.shape for path, array in arrays.items()}:
-        raise CheckpointError("it is of another network")
-    for variable in model.weights:
-        variable.assign(arrays[variable.path])

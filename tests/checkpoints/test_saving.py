@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.archives import readers
+from keras_nonlocal.checkpoints.state_dict import read_state_dict
 from keras_nonlocal.models.video_resnet import change_config
 from tests.checkpoints import networks
 from tests.subjects import fill
@@ -54,7 +54,7 @@ def test_networks_whose_tensors_are_rounded_answer_as_before(name, tmp_path):
 
 def test_bias_that_mmaction2_lacks_goes_into_the_mean(tmp_path):
     model, path = networks.save("mma_nli3d", tmp_path)
-    arrays = readers.read_arrays(path).arrays
+    arrays = read_state_dict(path).tensors
     block = model.get_layer("res3_1_nonlocal")
     mean = arrays["backbone.layer2.1.non_local_block.conv_out.bn.running_mean"]
     expected = np.array(block.norm.moving_mean) - np.array(block.out.bias)
@@ -64,7 +64,7 @@ def test_bias_that_mmaction2_lacks_goes_into_the_mean(tmp_path):
 
 def test_aliases_of_gluoncv_are_written_twice(tmp_path):
     _, path = networks.save("gcv_nli3d", tmp_path)
-    arrays = readers.read_arrays(path).arrays
+    arrays = read_state_dict(path).tensors
     np.testing.assert_array_equal(arrays["fc.weight"], arrays["head.1.weight"])
     block = "res_layers.1.0.nonlocal_block."
     np.testing.assert_array_equal(arrays[block + "W.weight"], arrays[block + "W_bn.0.weight"])
@@ -84,14 +84,14 @@ def test_aliases_of_gluoncv_are_written_twice(tmp_path):
 )
 def test_configs_tell_what_tensors_do_not(name, words, tmp_path):
     _, path = networks.save(name, tmp_path)
-    meta = readers.read_arrays(path).meta
+    meta = read_state_dict(path).metadata
     config = meta.get("cfg") or meta["meta"]["cfg"]
     assert [word for word in words if word not in config] == []
 
 
 def test_kernels_of_mmaction2_c2d_are_flat(tmp_path):
     _, path = networks.save("mma_c2d", tmp_path)
-    arrays = readers.read_arrays(path).arrays
+    arrays = read_state_dict(path).tensors
     assert arrays["backbone.conv1.conv.weight"].shape == (8, 3, 7, 7)
 
 
@@ -106,7 +106,7 @@ def test_pickles_can_be_read_by_any_numpy(tmp_path):
 
 def test_affine_files_hold_scale_and_shift_of_moving_statistics(tmp_path):
     model, path = networks.save("vnl_nli3d_affine", tmp_path)
-    arrays = readers.read_arrays(path).arrays
+    arrays = read_state_dict(path).tensors
     norm = model.get_layer("res4_1_b_norm")
     gamma, beta, mean, variance = (
         np.array(getattr(norm, key), "float64")
@@ -207,7 +207,7 @@ def test_bfloat16_variables_are_saved_as_float32(file, tmp_path):
     model = fill(small(source="pyslowfast"))
     knl.save_checkpoint(model, tmp_path / file)
     keras.config.set_dtype_policy("float32")
-    arrays = readers.read_arrays(tmp_path / file).arrays
+    arrays = read_state_dict(tmp_path / file).tensors
     assert {array.dtype for array in arrays.values()} == {np.dtype("float32")}
     again = knl.load_checkpoint(tmp_path / file, crop=32)
     for ours, theirs in zip(model.weights, again.weights, strict=True):
@@ -230,7 +230,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
 def test_headless_networks_are_saved_without_a_classifier(tmp_path):
     model = fill(small(include_top=False))
     knl.save_checkpoint(model, tmp_path / "a.pkl")
-    arrays = readers.read_arrays(tmp_path / "a.pkl").arrays
+    arrays = read_state_dict(tmp_path / "a.pkl").tensors
     assert not any(name.startswith("pred") for name in arrays)
     with pytest.raises(knl.CheckpointError, match="2 only in the model: pred_w, pred_b"):
         knl.load_checkpoint(tmp_path / "a.pkl", crop=32)

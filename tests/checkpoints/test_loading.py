@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.archives import readers
-from keras_nonlocal.checkpoints import assignment, fetching, hints, rules, zoo
-from keras_nonlocal.checkpoints import load as loading
+from keras_nonlocal.checkpoints import assignment, download, hints, loading, registry, rules
+from keras_nonlocal.checkpoints.state_dict import read_state_dict
 from tests.checkpoints import networks
 from tests.subjects import fill
 
@@ -20,14 +19,14 @@ from tests.subjects import fill
 def arrays(tmp_path_factory):
     """Tensors of a small non-local I3D in Caffe2's names."""
     _, path = networks.save("psf_nli3d_caffe2", tmp_path_factory.mktemp("arrays"))
-    return {name: np.array(array) for name, array in readers.read_arrays(path).arrays.items()}
+    return {name: np.array(array) for name, array in read_state_dict(path).tensors.items()}
 
 
 @pytest.fixture(scope="module")
 def mmaction2(tmp_path_factory):
     """State of a small non-local I3D in MMAction2's names, without config."""
     _, path = networks.save("mma_nli3d", tmp_path_factory.mktemp("mmaction2"))
-    return dict(readers.read_arrays(path).arrays)
+    return dict(read_state_dict(path).tensors)
 
 
 def write(arrays, path, wrap=True):
@@ -79,6 +78,20 @@ def test_flat_files_and_leftovers_of_training_are_read(arrays, tmp_path):
     other = load(write(more, tmp_path / "b.pkl", wrap=False))
     x = networks.clip_for(one)
     np.testing.assert_array_equal(one(x), other(x))
+
+
+@pytest.mark.parametrize("prefix", ["module.", "net.", "model._orig_mod.", "any.thing."])
+def test_prefixes_of_training_frameworks_are_taken_off(prefix, mmaction2, tmp_path):
+    expected = load(write_torch(mmaction2, tmp_path / "a.pth"), "mmaction2")
+    prefixed = {prefix + name: array for name, array in mmaction2.items()}
+    model = load(write_torch(prefixed, tmp_path / "b.pth"), "mmaction2")
+    for variable, value in zip(model.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    path = write_torch({**prefixed, "loss.weight": np.ones(5, "float32")}, tmp_path / "c.pth")
+    with pytest.raises(knl.CheckpointError, match="\n1 only in the file: loss.weight\n"):
+        load(path, "mmaction2")
+    model = load(path, "mmaction2", except_for="loss.*")
+    np.testing.assert_array_equal(model.weights[0], expected.weights[0])
 
 
 def test_half_precision_is_widened(arrays, tmp_path):
@@ -219,7 +232,7 @@ def test_the_network_stays_whole_whatever_is_left_out(except_for, arrays, tmp_pa
 
 
 def test_a_published_name_brings_its_licence(arrays, tmp_path, caplog):
-    fetching.tell_licence.cache_clear()
+    download.tell_licence.cache_clear()
     path = write(arrays, tmp_path / "i3d_nonlocal_8x8_IN_pretrain_400k.pkl")
     load(path)
     load(path)
@@ -257,14 +270,14 @@ def test_unknown_sources_are_refused(arrays, tmp_path):
 
 def test_files_of_other_networks_are_refused(tmp_path):
     path = write({"features.0.weight": np.zeros(3), "b": np.zeros(1)}, tmp_path / "a.pkl")
-    with pytest.raises(knl.CheckpointError, match="no names of a network.*Found 2 tensors: b, fea"):
+    with pytest.raises(knl.CheckpointError, match="no tensor names of.*Found 2 tensors: b, fea"):
         load(path)
 
 
 @pytest.mark.parametrize("name", ["vnl_c2d", "psf_c2d_without_pool2"])
 def test_networks_for_images_are_sent_to_inflate_weights(name, tmp_path):
     model, path = networks.save(name, tmp_path)
-    arrays = readers.read_arrays(path).arrays
+    arrays = read_state_dict(path).tensors
     flat = {key: a[:, :, 0] if a.ndim == 5 else np.array(a) for key, a in arrays.items()}
     with pytest.raises(knl.CheckpointError, match="network for images .* call inflate_weights"):
         load(write(flat, tmp_path / "b.pkl"), model.source)
@@ -292,7 +305,7 @@ def test_sizes_that_no_network_has_are_refused_before_it_is_built(
 
 def test_aliases_must_agree(tmp_path):
     _, path = networks.save("gcv_nli3d", tmp_path)
-    state = dict(readers.read_arrays(path).arrays)
+    state = dict(read_state_dict(path).tensors)
     state["head.1.bias"] = state["head.1.bias"] + 1
     with pytest.raises(knl.CheckpointError, match="'head.1.bias' is another name of 'fc.bias'"):
         knl.load_checkpoint(write_torch(state, tmp_path / "b.pth"), clip="32x2")
@@ -300,7 +313,7 @@ def test_aliases_must_agree(tmp_path):
 
 def test_an_alias_alone_is_enough(tmp_path):
     model, path = networks.save("gcv_nli3d", tmp_path)
-    state = readers.read_arrays(path).arrays
+    state = read_state_dict(path).tensors
     state = {name: array for name, array in state.items() if "head.1" not in name}
     again = knl.load_checkpoint(write_torch(state, tmp_path / "b.pth"), clip="32x2", crop=64)
     x = networks.clip_for(model)
@@ -408,22 +421,22 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_files_are_known_by_name_and_tensors(name, tmp_path, monkeypatch):
-    record = zoo.CHECKPOINTS[name]
+    record = registry.CHECKPOINTS[name]
     options = {**record.arguments, "depth": (1, 1, 2, 1), "width": 4, "input_shape": None}
     if isinstance(options.get("non_local"), tuple):
         options["non_local"] = ((3, 0), (4, 0))
     small = dataclasses.replace(
         record, arguments={k: v for k, v in options.items() if v is not None}, checksum=None
     )
-    monkeypatch.setitem(zoo.CHECKPOINTS, name, small)
+    monkeypatch.setitem(registry.CHECKPOINTS, name, small)
     frames = int(record.clip.split("x")[0])
     options["input_shape"] = (frames, 32, 32, 3)
     network = fill(getattr(knl, record.builder)(**options))
     path = tmp_path / record.file
     knl.save_checkpoint(network, tmp_path / f"saved{path.suffix}", record.source)
-    archive = readers.read_arrays(tmp_path / f"saved{path.suffix}")
+    tensors = read_state_dict(tmp_path / f"saved{path.suffix}").tensors
     # Without the config, which published files do not hold.
-    (write if path.suffix == ".pkl" else write_torch)(archive.arrays, path)
+    (write if path.suffix == ".pkl" else write_torch)(tensors, path)
     model = knl.load_checkpoint(path, crop=32)
     assert (model.source, model.clip) == (record.source, record.clip)
     others = {"weights": None, "class_names": None}
@@ -437,7 +450,7 @@ def test_published_files_are_known_by_name_and_tensors(name, tmp_path, monkeypat
         {"checksum": ("sha256", "0123")},
         {"classes": 7, "class_names": ()},
     ):
-        monkeypatch.setitem(zoo.CHECKPOINTS, name, dataclasses.replace(small, **change))
+        monkeypatch.setitem(registry.CHECKPOINTS, name, dataclasses.replace(small, **change))
         with pytest.raises(knl.CheckpointError, match="is not stored in"):
             knl.load_checkpoint(path)
 
