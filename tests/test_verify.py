@@ -226,6 +226,7 @@ def record(folder, monkeypatch):
         checksum=("sha256", digest[:8]),
         arguments=arguments,
         classes=5,
+        class_names=(),
         clip="16x4",
     )
     monkeypatch.setitem(registry.CHECKPOINTS, checkpoint.name, checkpoint)

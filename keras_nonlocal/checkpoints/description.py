@@ -79,12 +79,12 @@ def _describe_rest(findings):
         yield argument, _settled(told) if told else _UNTOLD[argument]
 
 
-def describe_loaded(findings, network, given):
+def describe_loaded(findings, config, given):
     """Says what is in a file, and what was settled when it was loaded.
 
     Args:
         findings: `inspection.Findings` of the file.
-        network: facts of the network that was loaded, with source and clip among them.
+        config: the `ResNet3DConfig` of the network that was loaded.
         given: keyword arguments that were given by hand.
 
     Yields:
@@ -92,14 +92,14 @@ def describe_loaded(findings, network, given):
     """
     for heading, text in describe_file(findings):
         if heading in given and heading in _UNTOLD:
-            text = _settled((network[heading], "given"))
+            text = _settled((getattr(config, heading), "given"))
         elif heading in _UNTOLD:
-            text = _settled(inspection.tell(findings, heading, network["source"]))
-        elif heading == "classes" and network["classes"] != findings.network["classes"]:
-            text = f"{network['classes']}, a new classifier"
+            text = _settled(inspection.tell(findings, heading, config.source))
+        elif heading == "classes" and config.classes != findings.network["classes"]:
+            text = f"{config.classes}, a new classifier"
         yield heading, text
     told = inspection.tell(findings, "source")
-    yield "source", _settled((network["source"], "given") if "source" in given else told)
+    yield "source", _settled((config.source, "given") if "source" in given else told)
 
 
 def _settled(told):

@@ -6,7 +6,7 @@ import zipfile
 import zlib
 
 from keras_nonlocal.checkpoints import registry
-from keras_nonlocal.models.config import DEPTHS, KINDS, ResNet3DConfig
+from keras_nonlocal.models.config import DEPTHS, KINDS, ResNet3DConfig, parse_clip
 from keras_nonlocal.models.video_resnet import VideoInput
 
 
@@ -85,7 +85,8 @@ def _read_file(path):
         "depth": depths.get(config.depth, config.depth),
         "width": config.width,
         "layers_of": config.source,
-        "clip": config.clip,
+        # Of another number of frames, it is not the clip of the file.
+        "clip": config.clip if frames in (None, parse_clip(config.clip)[0]) else None,
         "frames": frames,
         "crop": height if height == width else None,
         "options": {

@@ -93,8 +93,7 @@ def _open(chosen):
             )
         return artefact.facts, artefact.predict
     model = load_model(chosen.model, chosen.source_of_weights, chosen.clip)
-    given = {"source": chosen.source_of_weights, "clip": chosen.clip}
-    return facts_of(model, model.input_shape[1:], **given), lambda clips: answers_of(model, clips)
+    return facts_of(model, model.input_shape[1:]), lambda clips: answers_of(model, clips)
 
 
 def _complete(facts, chosen):
@@ -111,8 +110,8 @@ def _complete(facts, chosen):
         known = getattr(facts, key)
         if known is None and given[key] is None:
             raise ValueError(
-                f"{option} must be given, as {chosen.model} does not tell it. A .keras file never "
-                "does, nor what was exported of one without this option."
+                f"{option} must be given, as {chosen.model} does not tell it. Networks of this "
+                "package do, and their exports."
             )
         told = [value.partition("@")[0] for value in (known, given[key]) if value]
         if len(set(told)) > 1:

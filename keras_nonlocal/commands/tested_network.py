@@ -15,7 +15,7 @@ from keras_nonlocal.evaluation import resize_input
 from keras_nonlocal.exporting.loading import read_keras_file
 from keras_nonlocal.lists.classes import read_classes
 from keras_nonlocal.models.config import parse_clip
-from keras_nonlocal.models.video_resnet import find_input
+from keras_nonlocal.models.video_resnet import clip_of, find_input
 
 # Clips are spread as the source tests; PyTorchVideo tests by PySlowFast.
 _CONVENTIONS = {
@@ -172,13 +172,13 @@ def _load_known(checkpoint, source, clip, crop):
 def _load_keras_file(path, source, clip, crop):
     model = read_keras_file(path)
     network = find_input(model)
-    known = (network.normalization, network.config.clip) if network is not None else (None, None)
+    known = (None if network is None else network.normalization, clip_of(model))
     for option, given, own, what in (
         ("--source-of-weights", source, known[0], "whose normalization its clips had"),
         ("--clip", clip and clip.partition("@")[0], known[1], "frames x stride of its clips"),
     ):
         if given is None and own is None:
-            raise ValueError(f"{option} must be given, as {path} does not tell {what}.")
+            raise ValueError(f"{option} must be given: {path} does not tell {what}.")
         if given is not None and own not in (None, given):
             raise ValueError(f"{option} must be {own} for {path}. Received: {given}. Leave it out.")
     source, clip = source or known[0], clip or known[1]

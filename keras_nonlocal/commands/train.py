@@ -153,7 +153,7 @@ def _train(chosen, recipe, training, validation, devices, settings):
     if is_chief:
         if not finished:
             print(f"Trained {printing.printable(os.path.join(chosen.folder, FINAL))}")
-        _print_result(chosen, recipe, model, history.history, training, validation)
+        _print_result(chosen, recipe, history.history, training, validation)
     return 0
 
 
@@ -253,7 +253,7 @@ def _describe_clips(chosen, recipe):
     return f"{recipe.clip}, crop {recipe.crop}{trained}"
 
 
-def _print_result(chosen, recipe, model, history, training, validation):
+def _print_result(chosen, recipe, history, training, validation):
     path = os.path.join(chosen.folder, FINAL)
     facts = [("epoch", f"{len(history['loss'])}")]
     for word, heading in _METRICS.items():
@@ -267,6 +267,6 @@ def _print_result(chosen, recipe, model, history, training, validation):
     printing.print_pairs(facts)
     if validation is not None:
         source = data_manifest.write_validation(chosen.folder, chosen, training, validation)
-        options = ["--clip", recipe.clip, "--source-of-weights", model.source]
+        options = ["--clip", recipe.clip] if "@" in recipe.clip else []
         command = shlex.join(["keras-nonlocal", "evaluate", path, *source, *options])
         print(f"\nTest it with 30 views a video:\n\n{command}")

@@ -14,7 +14,7 @@ from keras_nonlocal.layers import (
     NonLocal3D,
     SlidingAverage,
 )
-from keras_nonlocal.models.config import ResNet3DConfig, check_class_names
+from keras_nonlocal.models.config import ResNet3DConfig, check_class_names, parse_clip
 
 
 @keras.saving.register_keras_serializable(package="keras_nonlocal")
@@ -131,6 +131,15 @@ def config_of(model):
     """Returns the `ResNet3DConfig` of a network, or of the one inside a model; `None` if none."""
     found = find_input(model)
     return None if found is None else found.config
+
+
+def clip_of(model):
+    """Returns the clip of a network, unless its input has other frames; `None` if there is none."""
+    config = config_of(model)
+    frames = model.input_shape[1]
+    if config is None or frames not in (None, parse_clip(config.clip)[0]):
+        return None
+    return config.clip
 
 
 def change_config(model, **fields):

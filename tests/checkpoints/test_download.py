@@ -17,12 +17,12 @@ import types
 import keras
 import numpy as np
 import pytest
-from keras_nonlocal.checkpoints.saving import save_checkpoint
 
 import keras_nonlocal as knl
 from keras_nonlocal.checkpoints import download, registry
 from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.checkpoints.registry import Checkpoint
+from keras_nonlocal.checkpoints.saving import save_checkpoint
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAME = "tiny.test"

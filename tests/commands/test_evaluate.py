@@ -127,12 +127,27 @@ def test_a_keras_file_is_tested_at_the_size_of_its_training_frames(work, capsys)
 
 
 @pytest.mark.parametrize("missing", ["--clip", "--source-of-weights"])
-def test_what_a_keras_file_does_not_tell_must_be_said(work, capsys, missing):
+def test_what_other_models_do_not_tell_must_be_said(work, capsys, missing):
     words = list(KERAS)
     del words[words.index(missing) : words.index(missing) + 2]
     code, _, err = run(capsys, *words)
     assert code == 1
-    assert f"error: {missing} must be given, as a .keras file does not tell" in err
+    assert f"error: {missing} must be given: a.keras does not tell" in err
+
+
+def test_a_file_of_a_network_tells_what_its_clips_are(work, capsys):
+    network = knl.C2D(source="pyslowfast", clip="4x2", **TINY, class_names=["pan_left", "still"])
+    fill(network).save("net.keras")
+    words = ("evaluate", "net.keras", "videos", "--clips", "1", "--crops", "1", "--crop", "32")
+    code, _, err = run(capsys, *words, "--out", "test")
+    assert code == 0, err
+    scores = evaluation.load_scores("test/scores.npz")
+    assert scores.settings["source"] == "pyslowfast" and scores.settings["clip"] == "4x2"
+    assert scores.classes == ("pan_left", "still")
+    for option, other in (("--clip", "8x8"), ("--source-of-weights", "gluoncv")):
+        code, _, err = run(capsys, *words, option, other)
+        assert code == 1
+        assert f"error: {option} must be " in err and f"net.keras. Received: {other}" in err
 
 
 def test_a_published_file_is_tested(work, capsys):
