@@ -371,3 +371,19 @@ def test_missing_permission_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(state_dict, "open", refuse, raising=False)
     with pytest.raises(CheckpointError, match="Permission denied. Check"):
         read_state_dict(str(tmp_path / "weights.pkl"))
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="Linux tells of mapped memory")
+def test_released_arrays_take_no_memory_and_keep_their_values(reading):
+    def resident():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+
+    values = np.arange(2**22, dtype="float64").reshape(2**11, 2**11)
+    array = reading(pickle.dumps({"a": values}, 5)).tensors["a"].T
+    assert array.sum() == values.sum()
+    before = resident()
+    state_dict.release(array)
+    assert resident() < before - 0.8 * values.nbytes
+    np.testing.assert_array_equal(array, values.T)
+    state_dict.release(values)
