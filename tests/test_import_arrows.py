@@ -35,7 +35,7 @@ ARROWS = {
     "preparation": {"data", "lists", "videos", "transforms", "whole_files"},
     "training": {"runs", "whole_files", "keras_models"},
     "runs": {"whole_files"},
-    "evaluation": {"whole_files"},
+    "evaluation": {"whole_files", "keras_models"},
     "exporting": {"preprocessing", "transforms", "whole_files", "keras_models"},
     "exporting/loading.py": {"checkpoints", "models", "preprocessing"},
     "visualization.py": set(),

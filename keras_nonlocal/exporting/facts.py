@@ -64,8 +64,8 @@ def facts_of(model, input_shape, class_names=None, source=None, clip=None):
     Args:
         model: `keras.Model` of one input and one output.
         input_shape: of one example, as it is to be exported.
-        class_names, source, clip: see `Facts`; `None`: as the configuration of the network in the
-            model says.
+        class_names, source, clip: see `Facts`; `None`: those of the network in the model. Its
+            source is that of the model only if no layer changes clips before the network.
 
     Returns:
         A `Facts`.
@@ -78,7 +78,7 @@ def facts_of(model, input_shape, class_names=None, source=None, clip=None):
     dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
     takes_clips = len(input_shape) == 4 and input_shape[-1] == 3 and "float" in dtype
     network = find_input(model)
-    own = network.normalization if network is not None else None
+    own = network.normalization if _first_layer(model) is network is not None else None
     if source is not None:
         check_source("source", source)
         if own not in (None, source):
@@ -112,6 +112,13 @@ def frames_of(clip):
     """Gives the number of frames of a clip such as "8x8", or `None` if it is none."""
     frames = re.fullmatch(r"(\d+)x\d+(@.+)?", clip) if isinstance(clip, str) else None
     return frames and int(frames[1])
+
+
+def _first_layer(model):
+    """Returns the layer, of the model or of one inside it, that takes the model's input."""
+    layers = (e for e in model.layers if not isinstance(e, keras.layers.InputLayer))
+    first = next(layers, None)
+    return _first_layer(first) if isinstance(first, keras.Model) else first
 
 
 def _clip_of(model, clip, frames):
