@@ -46,6 +46,8 @@ def resize_input(model, height, width):
             f"`model`, a network for {shape[2]}x{shape[3]} pixels, cannot be built for "
             f"{height}x{width}: {error} {_WAY_OUT}"
         ) from error
+    if model.compiled and not resized.compiled:
+        resized.compile_from_config(model.get_compile_config())
     return resized
 
 

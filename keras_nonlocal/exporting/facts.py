@@ -115,9 +115,10 @@ def frames_of(clip):
 
 
 def _first_layer(model):
-    """Returns the layer, of the model or of one inside it, that takes the model's input."""
-    layers = (e for e in model.layers if not isinstance(e, keras.layers.InputLayer))
-    first = next(layers, None)
+    """Returns the layer or operation, of the model or of one inside it, that takes its input."""
+    # Layers alone where there are no operations: sequential models.
+    steps = getattr(model, "operations", model.layers)
+    first = next((step for step in steps if not isinstance(step, keras.layers.InputLayer)), None)
     return _first_layer(first) if isinstance(first, keras.Model) else first
 
 

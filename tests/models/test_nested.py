@@ -9,6 +9,7 @@ import pytest
 import keras_nonlocal as knl
 from keras_nonlocal.evaluation import resize_input
 from keras_nonlocal.exporting.artefacts import load_artefact
+from keras_nonlocal.exporting.facts import facts_of
 from keras_nonlocal.training.recipes import FINE_TUNING
 from keras_nonlocal.visualization import attention_maps
 from tests.subjects import fill
@@ -75,11 +76,16 @@ def network_in(model):
 def test_another_size_is_that_of_a_model_built_so(make):
     model, large = build(make), build(make, (4, 64, 64, 3))
     network_in(model).get_layer("conv1_conv").trainable = False
+    model.compile("sgd", "mse")
     resized = resize_input(model, 64, 64)
     x = clips((4, 64, 64, 3))
     np.testing.assert_allclose(resized(x), large(x), rtol=1e-5, atol=1e-7)
     network = network_in(resized)
-    assert network is not network_in(model) and model.input_shape == (None, *SHAPE)
+    assert (
+        resized.compiled
+        and network is not network_in(model)
+        and model.input_shape == (None, *SHAPE)
+    )
     assert network.output_shape == network_in(model).output_shape
     assert not network.get_layer("conv1_conv").trainable
     assert (network.clip, network.source) == ("4x4", "pyslowfast")
@@ -159,3 +165,11 @@ def test_exports_predict_the_same_and_know_the_clip(make, tmp_path):
     assert artefact.facts.clip == "4x4" and artefact.facts.output == "probabilities"
     # Layers before the network prepare pixels in another way.
     assert artefact.facts.source == (None if make is prepared else "pyslowfast")
+
+
+def test_operations_before_the_network_prepare_clips_too():
+    inputs = keras.Input(SHAPE)
+    network = features()
+    for first, source in ((inputs, "pyslowfast"), (inputs / 255.0, None)):
+        facts = facts_of(keras.Model(inputs, network(first)), SHAPE)
+        assert (facts.source, facts.clip) == (source, "4x4")
