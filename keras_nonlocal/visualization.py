@@ -1,16 +1,18 @@
-"""Where a non-local block looks: attention over a clip, as numbers and as a picture."""
+"""Attention of non-local blocks over a clip, as numbers and as a picture."""
+
+import itertools
 
 import keras
 import numpy as np
 
 
 def attention_maps(model, clip, layer_name, query=None):
-    """Weights with which one place of a clip looks at all places, from a non-local block.
+    """Returns the attention weights of a non-local block for one position of a clip.
 
     Args:
-        model: a functional `keras.Model` with a non-local block over all of space and time
-            (`axes="spacetime"`, no groups of frames).
-        clip: one clip as the model takes it, normalised, `(frames, height, width, channels)`.
+        model: a functional or sequential `keras.Model` with a non-local block over all of space
+            and time (`axes="spacetime"`, no groups of frames), in itself or in a model inside it.
+        clip: one clip as the model takes it, `(frames, height, width, channels)`.
         layer_name: name of the block, such as `"res4_1_nonlocal"`.
         query: `(frame, row, column)` of the place in the clip, in frames and pixels; `None`
             picks the place that looks most sharply into every frame.
@@ -20,7 +22,8 @@ def attention_maps(model, clip, layer_name, query=None):
         keys, and the query as `(frame, row, column)`, in frames and pixels of the clip.
 
     Raises:
-        ValueError: if the layer is no such block, or the query lies outside the clip.
+        ValueError: if the layer is no such block, if several inner models have one of this name,
+            or if the query lies outside the clip.
 
     Example:
 
@@ -34,8 +37,11 @@ def attention_maps(model, clip, layer_name, query=None):
             "`clip` must be one clip, (frames, height, width, channels). "
             f"Received: an array of shape {clip.shape}. Take one out of the batch: `clips[0]`."
         )
-    layer = _non_local_layer(model, layer_name)
-    features = keras.Model(model.input, layer.input)(clip[None], training=False)
+    *models, layer = _path_to_block(model, layer_name)
+    features = clip[None]
+    for outer, inner in itertools.pairwise(models):
+        features = keras.Model(outer.inputs[0], _input_of(inner, outer))(features, training=False)
+    features = keras.Model(models[-1].inputs[0], layer.input)(features, training=False)
     _, scores = layer(features, return_attention_scores=True)
     scores = keras.ops.convert_to_numpy(scores)
     if scores.ndim != 3:
@@ -145,15 +151,54 @@ def draw_attention(model, clip, layer_name, query=None, path=None, frames=None, 
     return figure
 
 
-def _non_local_layer(model, name):
-    found = [layer.name for layer in model.layers if hasattr(layer, "theta")]
-    found += [layer.name for layer in model.layers if getattr(layer, "mode", "") == "gaussian"]
-    if name not in found:
+def _path_to_block(model, name):
+    """Returns a model, the models inside it that lead to a block, and the block."""
+    paths = _paths_to_blocks(model)
+    named = [path for path in paths if path[-1].name == name]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        inner = ", ".join(repr(path[-2].name) for path in named)
         raise ValueError(
-            f"`layer_name` must name a non-local block of the model. Received: {name!r}. "
-            f"It has: {', '.join(found) or 'none'}."
+            f"`layer_name` must name one non-local block. Received: {name!r}, which the models "
+            f"{inner} inside '{model.name}' have. Pass one of them as `model`."
         )
-    return model.get_layer(name)
+    raise ValueError(
+        f"`layer_name` must name a non-local block of the model. Received: {name!r}. "
+        f"It has: {', '.join(path[-1].name for path in paths) or 'none'}."
+    )
+
+
+def _paths_to_blocks(model):
+    paths = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            paths += [(model, *path) for path in _paths_to_blocks(layer)]
+        elif hasattr(layer, "theta") or getattr(layer, "mode", "") == "gaussian":
+            paths.append((model, layer))
+    return paths
+
+
+def _input_of(inner, model):
+    """Returns the Keras tensor in a model's graph that an inner model is called on."""
+    found = []
+
+    def call(layer, *args, **kwargs):
+        if layer is inner:
+            found.append(next(iter((*args, *kwargs.values()))))
+        return layer(*args, **kwargs)
+
+    # Without what `compile` added, which a clone would take over.
+    graph = keras.Model(model.inputs, model.outputs)
+    keras.models.clone_model(
+        graph, input_tensors=graph.inputs, clone_function=lambda layer: layer, call_function=call
+    )
+    if len(found) != 1:
+        raise ValueError(
+            f"`model` must use the model with the block once. Received: '{model.name}', which uses "
+            f"'{inner.name}' {len(found)} times. Pass '{inner.name}' as `model`, and its input."
+        )
+    return found[0]
 
 
 def _keys_grid(layer, grid):

@@ -31,7 +31,7 @@ ARROWS = {
     "preparation": {"data", "lists", "videos", "transforms", "whole_files"},
     "training": {"runs", "whole_files", "keras_models"},
     "runs": {"whole_files"},
-    "evaluation": {"whole_files"},
+    "evaluation": {"whole_files", "keras_models"},
     "exporting": {
         "implementations",
         "models",

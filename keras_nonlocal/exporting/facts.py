@@ -64,8 +64,8 @@ def facts_of(model, input_shape, class_names=None, source=None, clip=None):
     Args:
         model: `keras.Model` of one input and one output.
         input_shape: of one example, as it is to be exported.
-        class_names, source, clip: see `Facts`; `None`: as the configuration of the network in the
-            model says.
+        class_names, source, clip: see `Facts`; `None`: those of the network in the model. Its
+            source is that of the model only if no layer changes clips before the network.
 
     Returns:
         A `Facts`.
@@ -79,7 +79,8 @@ def facts_of(model, input_shape, class_names=None, source=None, clip=None):
     takes_clips = len(input_shape) == 4 and input_shape[-1] == 3 and "float" in dtype
     network = find_input(model)
     inside = network is not None and network.config.include_preprocessing
-    own = None if network is None or inside else network.normalization
+    first = network is not None and _first_layer(model) is network
+    own = network.normalization if first and not inside else None
     if source is not None:
         check_source("source", source)
         if inside:
@@ -118,6 +119,14 @@ def frames_of(clip):
     """Gives the number of frames of a clip such as "8x8", or `None` if it is none."""
     frames = re.fullmatch(r"(\d+)x\d+(@.+)?", clip) if isinstance(clip, str) else None
     return frames and int(frames[1])
+
+
+def _first_layer(model):
+    """Returns the layer or operation, of the model or of one inside it, that takes its input."""
+    # Layers alone where there are no operations: sequential models.
+    steps = getattr(model, "operations", model.layers)
+    first = next((step for step in steps if not isinstance(step, keras.layers.InputLayer)), None)
+    return _first_layer(first) if isinstance(first, keras.Model) else first
 
 
 def _clip_of(model, clip, frames):

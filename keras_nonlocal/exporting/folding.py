@@ -17,6 +17,7 @@ from keras_nonlocal.exporting.graph import (
     resolve_input_shape,
 )
 from keras_nonlocal.exporting.precision import DTYPES, find_layers_in_half, set_precision
+from keras_nonlocal.keras_models import copy_layer
 
 
 def fold(model, input_shape=None, batch_size=None, lower=False, dtype="float32"):
@@ -130,11 +131,8 @@ class _Folding:
             weights = _weights_of_block(layer, norm)
         if self._is_lowered(layer):
             copy = stacking.make_layer(layer, config)
-        elif isinstance(layer, keras.layers.Lambda):
-            # Its function runs in this process already.
-            copy = type(layer).from_config(config, safe_mode=False)
         else:
-            copy = type(layer).from_config(config)
+            copy = copy_layer(layer, config)
         self.originals[copy.name] = layer
         self.pending_weights[copy.name] = weights
         return copy

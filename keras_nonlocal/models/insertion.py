@@ -1,35 +1,36 @@
-"""Non-local blocks put into any functional Keras model."""
+"""Insertion of non-local blocks into any functional Keras model."""
 
 import keras
 
-from keras_nonlocal.keras_models import refuse_tf_keras
+from keras_nonlocal.keras_models import copy_layer, copy_weights, refuse_tf_keras
 from keras_nonlocal.layers import NonLocal1D, NonLocal2D, NonLocal3D
 
 _BLOCKS = {3: NonLocal1D, 4: NonLocal2D, 5: NonLocal3D}
-# Layers and operations behind which axes may have another order.
+# Layers and operations after which axes may have another order.
 _REORDERING = ("Permute", "Reshape", "Transpose", "Moveaxis", "Swapaxes")
 
 
 def insert_non_local(model, after, **layer_arguments):
-    """Gives a copy of a model with non-local blocks behind some of its layers.
+    """Returns a copy of a model with non-local blocks after some of its layers.
 
-    The blocks start as the identity, so the copy gives the model's answers to the bit until it
+    The blocks start as the identity, so the copy's outputs equal the model's to the bit until it
     is trained. Weights are copied: training one model does not change the other.
 
     Args:
         model: functional or built sequential `keras.Model`, channels last. Nested models
-            are kept whole; to change one, change it by itself first.
-        after: names of layers, or a function from a layer to whether a block shall follow.
-        **layer_arguments: arguments of `NonLocal1D`, `NonLocal2D` or `NonLocal3D`, whichever
-            fits the rank of the layer's output.
+            are kept whole; to change one, insert into it before it is nested.
+        after: names of layers, or a function that takes a layer and returns whether a block
+            follows it.
+        **layer_arguments: arguments of `NonLocal1D`, `NonLocal2D` or `NonLocal3D`, depending on
+            the rank of the layer's output.
 
     Returns:
-        A functional `keras.Model`; the block behind layer `x` is called `x_nonlocal`.
+        A functional `keras.Model`; the block after layer `x` is called `x_nonlocal`.
 
     Raises:
-        ValueError: if a name is unknown, a layer is used more than once or gives several
+        ValueError: if a name is unknown, a layer is used more than once or returns several
             tensors, or its output has no positions for attention, or has its channels first.
-        TypeError: if `model` is a subclassed model, whose graph cannot be seen.
+        TypeError: if `model` is a subclassed model, whose graph is not known.
 
     Example:
 
@@ -46,28 +47,96 @@ def insert_non_local(model, after, **layer_arguments):
             "`model` must be a functional keras.Model, whose graph can be changed. Received: "
             f"{model!r} of type {type(model).__name__}. Build it with keras.Model(inputs, outputs)."
         )
-    chosen = _choose_layers(model, after)
-
-    def call(layer, *args, **kwargs):
-        outputs = layer(*args, **kwargs)
-        if layer.name not in chosen:
-            return outputs
-        block = _BLOCKS[len(outputs.shape)](name=f"{layer.name}_nonlocal", **layer_arguments)
-        return block(outputs)
-
-    copy = keras.models.clone_model(model, clone_function=_copy_layer, call_function=call)
-    for layer in model.layers:
-        if layer.variables:
-            copy.get_layer(layer.name).set_weights(layer.get_weights())
+    insertion = _Insertion(model, _choose_layers(model, after), layer_arguments)
+    copy = keras.models.clone_model(model, clone_function=copy_layer, call_function=insertion.call)
+    insertion.check_order_after()
+    copy_weights(model, copy)
     return copy
 
 
-def _copy_layer(layer):
-    return layer.__class__.from_config(layer.get_config())
+class _Insertion:
+    """One walk through a model's graph, which applies copies of its layers and the blocks."""
+
+    def __init__(self, model, chosen, layer_arguments):
+        self.model, self.chosen, self.layer_arguments = model, chosen, layer_arguments
+        # Calls in their order: the layer or operation, ids of its inputs, ids of its outputs.
+        self.calls = []
+        # Positions in `calls` of chosen layers whose order of axes no layer before tells.
+        self.untold = {}
+
+    def call(self, layer, *args, **kwargs):
+        outputs = layer(*args, **kwargs)
+        tensors = keras.tree.flatten(outputs)
+        inputs = {id(value) for value in keras.tree.flatten((args, kwargs))}
+        made = {id(tensor) for tensor in tensors}
+        self.calls.append((layer, inputs, made))
+        if layer.name not in self.chosen:
+            return outputs
+        self._check(layer, tensors)
+        cls = _BLOCKS[len(tensors[0].shape)]
+        block = cls(name=f"{layer.name}_nonlocal", **self.layer_arguments)
+        outputs = keras.tree.map_structure(block, outputs)
+        # What reads the block reads the layer.
+        made.update(id(tensor) for tensor in keras.tree.flatten(outputs))
+        return outputs
+
+    def _check(self, layer, tensors):
+        if [each.name for each, _, _ in self.calls].count(layer.name) > 1:
+            raise ValueError(
+                f"A layer in `after` must be used once. Received: '{layer.name}', which model "
+                f"'{self.model.name}' uses several times. Name a layer after it instead."
+            )
+        if len(tensors) != 1 or len(tensors[0].shape) not in _BLOCKS:
+            shapes = [tuple(tensor.shape) for tensor in tensors]
+            raise ValueError(
+                "A layer in `after` must return one tensor of rank 3, 4 or 5, channels last. "
+                f"Received: '{layer.name}', which returns {shapes}. Name a layer before the "
+                "pooling."
+            )
+        here = len(self.calls) - 1
+        if not self._check_order(layer, [here], self._before):
+            self.untold[here] = layer
+
+    def check_order_after(self):
+        """Raises where the layers after a block, if none before it, have their channels first."""
+        for here, layer in self.untold.items():
+            self._check_order(layer, self._after(here), self._after)
+
+    def _check_order(self, chosen, start, neighbors):
+        """Raises if the nearest layers that tell the order of axes have their channels first.
+
+        Returns whether any tells that they are last.
+        """
+        waiting, seen, told = list(start), set(), False
+        while waiting:
+            here = waiting.pop()
+            if here in seen:
+                continue
+            seen.add(here)
+            layer = self.calls[here][0]
+            order = _order_of_axes(layer)
+            if order == "channels_first":
+                raise ValueError(
+                    "A layer in `after` must have its channels last. Received: "
+                    f"'{chosen.name}', whose channels are first, as those of '{layer.name}'. "
+                    "Build the model with data_format='channels_last'."
+                )
+            if order is None:
+                waiting += neighbors(here)
+            told = told or order == "channels_last"
+        return told
+
+    def _before(self, here):
+        read = self.calls[here][1]
+        return [index for index, (_, _, made) in enumerate(self.calls) if made & read]
+
+    def _after(self, here):
+        made = self.calls[here][2]
+        return [index for index, (_, read, _) in enumerate(self.calls) if made & read]
 
 
 def _choose_layers(model, after):
-    """Gives the names of the layers that blocks follow, after checking each."""
+    """Returns the names of the layers that blocks follow."""
     names = [layer.name for layer in model.layers]
     if callable(after):
         chosen = {layer.name for layer in model.layers if after(layer)}
@@ -92,72 +161,13 @@ def _choose_layers(model, after):
                 f"{sorted(chosen)}, of which {unknown} are not there. "
                 + (". ".join(nested) + "." if nested else f"The last ones are {names[-5:]}.")
             )
-    for name in chosen:
-        _check_layer(model, model.get_layer(name))
     return chosen
 
 
-def _check_layer(model, layer):
-    # Nodes outside this model, from another that shares the layer, do not count.
-    nodes = [node for node in layer._inbound_nodes if node in _nodes(model)]
-    if len(nodes) != 1:
-        raise ValueError(
-            f"A layer in `after` must be used once. Received: '{layer.name}', which model "
-            f"'{model.name}' uses {len(nodes)} times. Name a layer behind it instead."
-        )
-    outputs = nodes[0].output_tensors
-    if len(outputs) != 1 or len(outputs[0].shape) not in _BLOCKS:
-        shapes = [tuple(output.shape) for output in outputs]
-        raise ValueError(
-            "A layer in `after` must give one tensor of rank 3, 4 or 5, channels last. Received: "
-            f"'{layer.name}', which gives {shapes}. Name a layer before the pooling."
-        )
-    if witness := _find_channels_first(model, nodes[0]):
-        raise ValueError(
-            "A layer in `after` must have its channels last. Received: "
-            f"'{layer.name}', whose channels are first, as those of '{witness}'. Build the model "
-            "with data_format='channels_last'."
-        )
-
-
-def _find_channels_first(model, node):
-    """Returns the name of a layer that tells that a node's output has its channels first.
-
-    The nearest layers before the node that tell the order of axes decide; where none does, the
-    nearest behind it. `None` if these have their channels last, or nothing tells.
-    """
-    nodes = _nodes(model)
-    made_by = {id(tensor): each for each in nodes for tensor in each.output_tensors}
-
-    def before(each):
-        return [made_by[id(tensor)] for tensor in each.input_tensors if id(tensor) in made_by]
-
-    def behind(each):
-        made = {id(tensor) for tensor in each.output_tensors}
-        return [n for n in nodes if any(id(tensor) in made for tensor in n.input_tensors)]
-
-    for start, neighbors in (([node], before), (behind(node), behind)):
-        waiting, seen, told = list(start), set(), False
-        while waiting:
-            each = waiting.pop()
-            if id(each) in seen:
-                continue
-            seen.add(id(each))
-            order = _order_of_axes(each.operation)
-            if order == "channels_first":
-                return each.operation.name
-            if order is None:
-                waiting += neighbors(each)
-            told = told or order == "channels_last"
-        if told:
-            return None
-    return None
-
-
 def _order_of_axes(layer):
-    """Returns "channels_first" or "channels_last" where a layer tells, "unknown" if it changes it.
+    """Returns "channels_first" or "channels_last" where a layer tells the order of its axes.
 
-    `None` if its output has the order of its input.
+    "unknown" if the layer may change it, `None` if its output has the order of its input.
     """
     if isinstance(layer, keras.Model):
         orders = {_order_of_axes(each) for each in layer.layers} - {None, "unknown"}
@@ -170,7 +180,3 @@ def _order_of_axes(layer):
             return None
         return "channels_last" if layer.axis in (-1, rank - 1) else "channels_first"
     return getattr(layer, "data_format", None)
-
-
-def _nodes(model):
-    return [node for nodes in model._nodes_by_depth.values() for node in nodes]

@@ -103,7 +103,11 @@ def _find_rates(recipe, model):
 
 
 def _check_precision(recipe, model):
-    policies = {layer.dtype_policy.name for layer in model.layers if layer.weights}
+    policies = {
+        layer.dtype_policy.name
+        for layer in model._flatten_layers()
+        if layer.weights and not isinstance(layer, keras.Model)
+    }
     # Norms and the classifier may keep float32 under a mixed policy.
     if recipe.precision not in policies or policies - {recipe.precision, "float32"}:
         raise ValueError(
@@ -114,12 +118,13 @@ def _check_precision(recipe, model):
 
 
 def _set_dropout(recipe, model):
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    layers = [each for each in model._flatten_layers() if isinstance(each, keras.layers.Dropout)]
     if not layers and recipe.dropout:
         raise ValueError(
             f"The network must have a dropout layer to set to {recipe.dropout}. Received: "
-            f"{model.name!r} without one. Build it with dropout={recipe.dropout}, or take the "
-            "recipe with dropout=None."
+            f"{model.name!r} without one. Build it with dropout={recipe.dropout}, put "
+            f"keras.layers.Dropout({recipe.dropout}) before its classifier, or take the recipe "
+            "with dropout=None."
         )
     for layer in layers:
         layer.rate = recipe.dropout

@@ -264,7 +264,7 @@ def test_the_test_that_it_prints_is_a_command(there, capsys):
     words = shlex.split(printed.splitlines()[-1])
     assert words[:3] == ["keras-nonlocal", "evaluate", "runs/first/model.keras"]
     chosen = cli._build_parser(words[1:]).parse_args(words[1:])
-    assert (chosen.clip, chosen.source_of_weights) == ("4x2", "video-nonlocal-net")
+    assert (chosen.clip, chosen.source_of_weights) == (None, None)  # The file tells them.
     listed = knl.data.read_videos(chosen.source, classes=chosen.classes)
     assert len(listed) == 2 and listed.classes == ("jump", "run")
     kept = {os.path.relpath(path) for path in listed.paths}
@@ -500,7 +500,7 @@ def test_a_name_brings_its_network_clip_and_crop(given, folder, capsys):
     assert "  clips       8x2, crop 32 (weights trained at 64)\n" in printed
     lines = script_in(printed + "\n\nTrained ").splitlines()
     (build,) = [line for line in lines if line.startswith("model = ")]
-    assert 'knl.NLI3D(weights="camera_motion", input_shape=(8, 32, 32, 3), classes=' in build
+    assert 'knl.NLI3D(weights="camera_motion", input_shape=(8, 32, 32, 3), class_names=' in build
 
 
 FROZEN = {

@@ -1,3 +1,5 @@
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -5,23 +7,49 @@ import pytest
 import keras_nonlocal as knl
 from tests.subjects import example, fill
 
-APPLICATIONS = {
-    "resnet50": (keras.applications.ResNet50, ["conv4_block6_out", "conv3_block4_out"]),
-    "efficientnetb0": (keras.applications.EfficientNetB0, ["block6d_add"]),
-    "mobilenetv3": (keras.applications.MobileNetV3Small, ["expanded_conv_9_add"]),
+# Builders of `keras.applications` that run by default; the others take minutes together.
+QUICK = ("MobileNet", "MobileNetV2", "MobileNetV3Small", "ResNet50V2", "VGG16")
+BUILDERS = {
+    name: builder
+    for name, builder in vars(keras.applications).items()
+    if inspect.isfunction(builder)
 }
+# Smallest inputs, but for those that take 32 x 32 pixels.
+SIZES = {"Xception": 71, "InceptionV3": 75, "InceptionResNetV2": 75}
 
 
-@pytest.mark.parametrize(("builder", "after"), APPLICATIONS.values(), ids=APPLICATIONS)
-def test_applications_give_the_same_answers_to_the_bit(builder, after):
-    model = builder(weights=None, input_shape=(64, 64, 3), classes=7)
-    for layer in model.layers:  # Away from the start, so that a lost weight would show.
+def test_all_applications_are_found():
+    assert len(BUILDERS) >= 40 and set(QUICK) | set(SIZES) <= set(BUILDERS)
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in BUILDERS]
+)
+def test_applications_have_the_same_outputs_to_the_bit(name):
+    size = SIZES.get(name, 32)
+    model = BUILDERS[name](weights=None, include_top=False, input_shape=(size, size, 3))
+    x = np.random.default_rng(1).uniform(0, 255, (4, size, size, 3)).astype("float32")
+    # As built, some outputs are all but constant. With these statistics all layers have a part.
+    for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            fill(layer)
-    grown = knl.insert_non_local(model, after=after, pool_size=None)
-    x = example((64, 64, 3))
-    assert np.array_equal(model(x), grown(x))
-    assert all(grown.get_layer(f"{name}_nonlocal").pool_size is None for name in after)
+            layer.momentum = 0.0
+    model(x, training=True)
+    maps = [layer for layer in model.layers if len(layer.output.shape) == 4]
+    maps = [layer.name for layer in maps[1:] if layer.output.shape[1] > 1]
+    after = maps[len(maps) // 2]
+    grown = knl.insert_non_local(model, after)
+    expected = keras.ops.convert_to_numpy(model(x))
+    np.testing.assert_array_equal(grown(x), expected)
+    # The output depends on the input, and on the block once this is trained.
+    least = 1e-5 * np.abs(expected).max()
+    assert np.abs(expected[0] - expected[1]).max() > least > 0
+    block = grown.get_layer(f"{after}_nonlocal")
+    block.norm.gamma.assign(np.linspace(1e3, 2e3, block.norm.gamma.shape[0]))
+    changed = keras.ops.convert_to_numpy(grown(x))
+    assert np.abs(changed - expected).max() > least
+    assert any(variable is block.theta.kernel for variable in grown.trainable_variables)
+    del model, maps, grown, block
+    keras.backend.clear_session()
 
 
 def test_function_chooses_layers_of_video_networks():
@@ -90,8 +118,8 @@ def test_shared_layers_stay_shared():
     grown = knl.insert_non_local(model, after="once")
     x = example((8, 8, 3))
     assert np.array_equal(model(x), grown(x))
-    assert len(grown.get_layer("twice")._inbound_nodes) == 2
-    with pytest.raises(ValueError, match="must be used once.*'twice'.*2 times"):
+    assert len(grown.weights) == len(model.weights) + len(grown.get_layer("once_nonlocal").weights)
+    with pytest.raises(ValueError, match="must be used once.*'twice'.*several times"):
         knl.insert_non_local(model, after="twice")
 
 
@@ -143,7 +171,7 @@ def test_channels_first_networks_are_refused(after):
 
 
 def test_the_nearest_layers_tell_the_order_of_axes():
-    """A part with its channels first, between two transpositions, does not matter behind it."""
+    """A part with its channels first, between two transpositions, does not matter after it."""
     inputs = keras.Input((8, 6, 3))
     x = keras.layers.Permute((3, 1, 2))(inputs)
     inner = _convolutional("channels_first")
@@ -171,3 +199,50 @@ def test_channels_last_networks_are_taken_under_any_configuration():
     plain = knl.insert_non_local(model, after="relu")
     plain.set_weights(grown.get_weights())
     np.testing.assert_array_equal(grown(x), plain(x))
+
+
+def _adapted():
+    layer = keras.layers.Normalization(name="normalization")
+    layer.adapt(np.random.default_rng(2).normal(3, 2, (64, 8, 6, 3)).astype("float32"))
+    return [layer]
+
+
+def _functions():
+    def halve(x):
+        return x / 2
+
+    return [
+        keras.layers.Lambda(lambda x: np.pi * x, name="lambda"),
+        keras.layers.Lambda(halve, name="function"),
+    ]
+
+
+def _nested_adapted():
+    return [keras.Sequential([keras.Input((8, 6, 3)), *_adapted()])]
+
+
+@pytest.mark.parametrize("make", [_adapted, _nested_adapted, _functions])
+def test_state_besides_weights_is_copied(make):
+    inputs = x = keras.Input((8, 6, 3))
+    for layer in make():
+        x = layer(x)
+    model = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="conv")(x))
+    grown = knl.insert_non_local(model, after="conv")
+    x = example((8, 6, 3))
+    np.testing.assert_array_equal(grown(x), model(x))
+
+
+def test_layers_that_return_several_tensors_are_kept():
+    inputs = keras.Input((6, 3), name="x")
+    sequence, state = keras.layers.GRU(4, return_sequences=True, return_state=True, name="gru")(
+        inputs
+    )
+    x = keras.layers.Conv1D(3, 2, name="conv")(sequence)
+    total = keras.ops.sum(x, 1)
+    model = keras.Model({"x": inputs}, {"state": state, "total": total})
+    grown = knl.insert_non_local(model, after="conv")
+    x = {"x": example((6, 3))}
+    for name, value in model(x).items():
+        np.testing.assert_array_equal(grown(x)[name], value)
+    with pytest.raises(ValueError, match=r"return one tensor.*'gru'.*\(None, 6, 4\), \(None, 4\)"):
+        knl.insert_non_local(model, after="gru")
