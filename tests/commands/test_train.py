@@ -398,7 +398,7 @@ def test_a_model_file_brings_its_network_and_crop(given, giver, folder, capsys):
     )
     assert code == 0, noise
     assert given["model"].input_shape == (None, 8, 32, 32, 3)
-    assert "  clips       8x1, crop 32 (weights trained at 4 frames, 64)\n" in printed
+    assert "  clips       8x1, crop 32 (weights trained at 4x2, 64)\n" in printed
 
 
 def test_the_file_of_a_run_brings_its_clip(there, capsys):
