@@ -98,8 +98,8 @@ def test_config_says_how_it_pads():
     [
         ({"kernel_size": (2, 3, 3)}, r"`kernel_size` must be odd.*\(2, 3, 3\)"),
         ({"kernel_size": 3, "padding": "same"}, "`padding` must be 'symmetric'"),
-        ({"kernel_size": 3, "groups": 2}, "`groups` and `dilation_rate` must be 1"),
-        ({"kernel_size": 3, "dilation_rate": 2}, "`groups` and `dilation_rate` must be 1"),
+        ({"kernel_size": 3, "groups": 2}, "`groups` must be 1.*groups=2"),
+        ({"kernel_size": 3, "dilation_rate": 2}, r"`dilation_rate` must be 1.*\(2, 2, 2\)"),
         ({"kernel_size": 3, "data_format": "channels_first"}, "must be 'channels_last'"),
     ],
 )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_nonlocal.layers import MaxPooling3D, SlidingAverage
+from keras_nonlocal.layers import MaxPooling3D, SlidingWindowAveragePooling
 from tests.subjects import example
 
 
@@ -113,7 +113,7 @@ def test_sliding_average_is_the_mean_of_each_window(sizes, known):
         for i in range(sizes[0] - height + 1)
     ]
     inputs = keras.Input((2, *sizes, 3) if known else (None, None, None, 3))
-    model = keras.Model(inputs, SlidingAverage(7)(inputs))
+    model = keras.Model(inputs, SlidingWindowAveragePooling(7)(inputs))
     actual = model.predict(x, verbose=0)
     np.testing.assert_allclose(actual, np.moveaxis(expected, 2, 0), rtol=1e-5, atol=1e-6)
 
@@ -121,10 +121,10 @@ def test_sliding_average_is_the_mean_of_each_window(sizes, known):
 @pytest.mark.parametrize("known", (True, False), ids=("known", "unknown"))
 def test_sliding_average_sums_half_precision_in_float32(known):
     x = tf.cast(example((40, 40, 9, 3)), "bfloat16")
-    layer = SlidingAverage(7, dtype="bfloat16")
+    layer = SlidingWindowAveragePooling(7, dtype="bfloat16")
     shape = x.shape if known else (None, None, None, None, 3)
     y = tf.function(layer, input_signature=[tf.TensorSpec(shape, "bfloat16")])(x)
     assert y.dtype == "bfloat16"
-    exact = SlidingAverage(7, dtype="float64")(x)
+    exact = SlidingWindowAveragePooling(7, dtype="float64")(x)
     # Rounded once.
     np.testing.assert_allclose(tf.cast(y, "float64"), exact, rtol=2**-8)
