@@ -65,7 +65,15 @@ def loops(mode, name):
     return reference.non_local(*make(mode=mode, **OPTIONS[name]))
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+# The forms of a mode meet the same queries and keys, which only these options cut into parts.
+PARTS = ("default", "pool_frames_after", "time_in_groups", "groups")
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [(form, name) for form in FORMS for name in (OPTIONS if form in MODES else PARTS)],
+    indirect=["form"],
+)
 def test_agrees_with_equation_in_float64(name, form):
     layer, x = make(**OPTIONS[name], **form)
     expected, weights = loops(form["mode"], name)
@@ -82,7 +90,12 @@ def test_agrees_with_equation_in_float32(layer_class, form):
     np.testing.assert_allclose(layer(x), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("options", ({}, {"pool_position": "after"}), ids=("before", "after"))
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [*((form, {}) for form in FORMS), ("embedded_gaussian", {"pool_position": "after"})],
+    ids=(*FORMS, "pool_after"),
+    indirect=["form"],
+)
 def test_gradients_agree_with_finite_differences(options, form):
     layer, x = make(**options, **form)
     random = np.random.default_rng(3)
@@ -141,10 +154,11 @@ def test_scores_have_the_axes_that_attention_was_split_into(options, shape):
 
 
 @pytest.mark.parametrize("form", ("direct", "in_chunks"))
-@pytest.mark.parametrize("spread", (0.01, 0.5), ids="kernels_of_{}".format)
+@pytest.mark.parametrize(
+    ("scale", "spread"), ((True, 0.01), (False, 0.5)), ids=("small_logits", "large_logits")
+)
 @pytest.mark.parametrize("dtype", ("float16", "bfloat16"))
 @pytest.mark.parametrize("mode", ("gaussian", "embedded_gaussian"))
-@pytest.mark.parametrize("scale", (True, False), ids=("scaled", "unscaled"))
 def test_half_precision_takes_the_softmax_of_float32_logits(mode, dtype, spread, form, scale):
     budget = 2**28 if form == "direct" else 2 * 7 * 12 * 4
     layer = knl.NonLocal1D(
@@ -273,8 +287,16 @@ def test_bad_inputs_are_refused_with_a_way_out(layer, shape, words):
         layer()(np.ones(shape, "float32"))
 
 
-@pytest.mark.parametrize("axes", ("spacetime", "time"))
-@pytest.mark.parametrize("how", ("eager", "graph", "xla"))
+@pytest.mark.parametrize(
+    ("how", "axes"),
+    (
+        ("eager", "spacetime"),
+        ("eager", "time"),
+        ("graph", "spacetime"),
+        ("graph", "time"),
+        ("xla", "spacetime"),
+    ),
+)
 def test_frames_that_groups_do_not_divide_are_refused_after_build(axes, how):
     # 2 clips of 6 frames divide into 3 groups of 4, of which one would hold both clips.
     layer = knl.NonLocal3D(frames_per_group=4, axes=axes)
