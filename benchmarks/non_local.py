@@ -28,12 +28,12 @@ def measure(mode, positions, channels, form):
     import tensorflow as tf
 
     import keras_nonlocal as knl
-    from keras_nonlocal.layers import affinity
+    from keras_nonlocal.layers import pairwise
 
     direct = form == "direct"
     if direct:
-        affinity.SORTING_PAYS_ABOVE_KEYS = float("inf")
-        affinity.dot_product_mean = _direct_dot_product
+        pairwise.SORTING_PAYS_ABOVE_KEYS = float("inf")
+        pairwise.dot_product_mean = _direct_dot_product
     # Square maps of 8 frames, and keys pooled by two in space, as in the networks.
     side = round((positions / 8) ** 0.5)
     layer = knl.NonLocal3D(mode=mode, memory_budget=2**62 if direct else 2**28)

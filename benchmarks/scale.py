@@ -34,7 +34,7 @@ def count(depth, clip):
     for layer in model.layers:
         values += math.prod(layer.output.shape[1:])
         if hasattr(layer, "g"):  # A non-local block: theta, phi, g, the mean, and the weights.
-            _, queries, keys = layer._scores_shape(layer.input.shape)
+            _, queries, keys = layer.compute_output_shape(layer.input.shape, True)[1]
             values += 2 * (queries + keys) * layer.g.filters
             values += min(queries * keys, layer.memory_budget // FLOAT)
     return {

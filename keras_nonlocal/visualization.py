@@ -51,8 +51,7 @@ def attention_maps(model, clip, layer_name, query=None):
             'Pick a block with axes="spacetime" and no groups of frames.'
         )
     grid = tuple(features.shape[1:4])
-    keys = _keys_grid(layer, grid)
-    scores = scores[0].reshape(*grid, *keys)
+    scores = scores[0].reshape(*grid, *layer.key_sizes(features.shape))
     if query is None:
         place = _most_telling(scores)
     else:
@@ -199,16 +198,6 @@ def _input_of(inner, model):
             f"'{inner.name}' {len(found)} times. Pass '{inner.name}' as `model`, and its input."
         )
     return found[0]
-
-
-def _keys_grid(layer, grid):
-    """Frames, rows and columns of a block's keys, which pooling makes fewer than its places."""
-    if layer.pool_size is None:
-        return grid
-    pool = (1, layer.pool_size, layer.pool_size)
-    if not isinstance(layer.pool_size, int):
-        pool = layer.pool_size
-    return tuple(cells // size for cells, size in zip(grid, pool, strict=True))
 
 
 def _most_telling(scores):

@@ -14,14 +14,14 @@ import keras
 import numpy as np
 
 import keras_nonlocal as knl
-from keras_nonlocal.layers import affinity
+from keras_nonlocal.layers import pairwise
 
 
 def main(folder):
     if keras.backend.backend() != "jax":
         raise SystemExit("Set KERAS_BACKEND=jax.")
     for path in sorted(folder.glob("*.keras")):
-        affinity.SORTING_PAYS_ABOVE_KEYS = 0 if path.stem.endswith("sorted") else 512
+        pairwise.SORTING_PAYS_ABOVE_KEYS = 0 if path.stem.endswith("sorted") else 512
         model = keras.models.load_model(path)
         x = np.load(path.with_suffix(".npy"))
         trainable = [v.value for v in model.trainable_variables]

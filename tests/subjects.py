@@ -33,7 +33,7 @@ LAYERS = {
         CLIP,
     ),
     "dropout": (lambda **k: layers.Dropout(0.3, seed=1, **k), CLIP),
-    "sliding_average": (lambda **k: layers.SlidingAverage(3, **k), CLIP),
+    "sliding_average": (lambda **k: layers.SlidingWindowAveragePooling(3, **k), CLIP),
 }
 
 _TINY = {"depth": (1, 1, 1, 1), "width": 8, "classes": 5, "dropout": 0.0}

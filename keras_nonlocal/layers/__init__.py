@@ -1,12 +1,10 @@
-"""The layers of the video networks: what Keras lacks, and the non-local block."""
+"""Layers of the video networks: the non-local blocks, and layers that Keras lacks."""
 
 from keras_nonlocal.layers.convolution import Conv3D
 from keras_nonlocal.layers.dropout import Dropout
-from keras_nonlocal.layers.non_local_1d import NonLocal1D
-from keras_nonlocal.layers.non_local_2d import NonLocal2D
-from keras_nonlocal.layers.non_local_3d import NonLocal3D
+from keras_nonlocal.layers.non_local import NonLocal1D, NonLocal2D, NonLocal3D
 from keras_nonlocal.layers.normalization import BatchNormalization
-from keras_nonlocal.layers.pooling import MaxPooling3D, SlidingAverage
+from keras_nonlocal.layers.pooling import MaxPooling3D, SlidingWindowAveragePooling
 
 __all__ = [
     "BatchNormalization",
@@ -16,5 +14,5 @@ __all__ = [
     "NonLocal1D",
     "NonLocal2D",
     "NonLocal3D",
-    "SlidingAverage",
+    "SlidingWindowAveragePooling",
 ]

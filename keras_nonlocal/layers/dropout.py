@@ -3,32 +3,27 @@
 import keras
 from keras import ops
 
-from keras_nonlocal.layers.arguments import cast_inputs
-from keras_nonlocal.layers.replicas import replica_context
+from keras_nonlocal.layers.backend import cast_inputs, replica_context
 
 
 @keras.saving.register_keras_serializable(package="keras_nonlocal")
 class Dropout(keras.layers.Dropout):
-    """Dropout whose replicas together drop what one device would drop.
+    """Dropout with the masks of one device on several replicas.
 
-    `keras.layers.Dropout` under `tf.distribute.MirroredStrategy` draws the same mask in every
-    replica, as all of them hold the same seed: what is dropped repeats along the global batch, and
-    no run on two devices can equal the run on one. This layer draws the mask of the whole global
-    batch in each replica and takes the rows that are the replica's own. On one device, and on
-    JAX, where Keras sees the global batch as one array, it is `keras.layers.Dropout` and nothing
-    more. A replica draws as many numbers as the global batch has: cheap before a classifier,
-    dear on large maps.
+    Under `tf.distribute.MirroredStrategy` every replica of `keras.layers.Dropout` holds the same
+    seed and draws the same mask. This layer draws the mask of the global batch in each replica
+    and uses the replica's own rows, which is cheap for the classifier input and expensive for
+    large feature maps. On one device and on JAX it equals `keras.layers.Dropout`.
 
-    The masks are the single device's when all replicas hold batches of one size, as they do in
-    training with `drop_remainder=True`. An incomplete last batch, which TensorFlow may split
-    unevenly, still gets dropout of the right rate, but not the single device's mask.
+    The masks equal those of one device where all replicas hold batches of one size. An incomplete
+    last batch, which TensorFlow may split unevenly, has other masks of the same rate.
 
     Args:
         rate: share of the inputs to drop, from 0 to 1.
-        noise_shape: shape of the mask, `None` where it is the input's; see `keras.layers.Dropout`.
+        noise_shape: shape of the mask, `None` for that of the input; see `keras.layers.Dropout`.
             A first size other than `None` and 1 is that of the global batch.
         seed: integer, or `None` for a random one.
-        **kwargs: `name`, `dtype` and so on.
+        **kwargs: arguments of `keras.layers.Layer`.
 
     Example:
 
@@ -43,22 +38,14 @@ class Dropout(keras.layers.Dropout):
         context = replica_context()
         if context is None or not training or self.rate == 0:
             return super().call(inputs, training=training)
-        mask = self._mask_of_global_batch(inputs, context.num_replicas_in_sync)
-        if self.noise_shape is None or self.noise_shape[0] != 1:
-            rows = ops.shape(inputs)[0]
+        rows, *sizes = ops.shape(inputs)
+        shape = (rows * context.num_replicas_in_sync, *sizes)
+        given = self.noise_shape or (None,) * len(shape)
+        shape = [n if size is None else size for n, size in zip(shape, given, strict=True)]
+        # `keras.layers.Dropout` draws in the dtype of its inputs, so this layer must.
+        ones = ops.ones(shape, inputs.dtype)
+        mask = keras.random.dropout(ones, self.rate, seed=self.seed_generator)
+        if given[0] != 1:
             first = rows * context.replica_id_in_sync_group
             mask = mask[first : first + rows]
         return inputs * mask
-
-    def _mask_of_global_batch(self, inputs, num_replicas):
-        rows, *sizes = ops.shape(inputs)
-        shape = (rows * num_replicas, *sizes)
-        if self.noise_shape is not None:
-            shape = tuple(
-                whole if size is None else size
-                for whole, size in zip(shape, self.noise_shape, strict=True)
-            )
-        # The layer of Keras draws in the precision of its inputs, so this one must.
-        return keras.random.dropout(
-            ops.ones(shape, inputs.dtype), self.rate, seed=self.seed_generator
-        )

@@ -5,24 +5,22 @@ import math
 import keras
 from keras import ops
 
-from keras_nonlocal.layers.arguments import cast_inputs
-from keras_nonlocal.layers.replicas import replica_context
+from keras_nonlocal.layers.backend import cast_inputs, replica_context
 
 
 @keras.saving.register_keras_serializable(package="keras_nonlocal")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalization of the last axis at fused speed, for tensors of any rank.
 
-    Gives the numbers of `keras.layers.BatchNormalization`. On TensorFlow that layer falls back
-    to separate broadcasts, with their own memory traffic, on anything but four dimensions; this
-    one lets the fused kernel see a clip as a batch of frames. The defaults are those of the
-    published video networks (epsilon 1e-5, momentum 0.9), not Keras' own, which break the
-    numbers of converted weights.
+    Computes what `keras.layers.BatchNormalization` computes. On TensorFlow that layer uses the
+    fused kernel for four dimensions only; this one runs it on clips as well, as batches of
+    frames. The defaults are those of the published video networks, not Keras' own, with which
+    converted weights give wrong results.
 
     Args:
         momentum: share of the moving average kept at each step.
         epsilon: added to the variance.
-        frozen: `True` normalises by the moving statistics in training too and never updates
+        frozen: `True` normalizes by the moving statistics in training too and never updates
             them: the affine form `gamma * x + beta` in which the authors train their long
             clips. `gamma` and `beta` still train; set `trainable=False` to fix them as well.
         synchronized: `True` takes the statistics of the global batch, over all replicas of a
@@ -83,9 +81,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
         shape = ops.shape(inputs)
         # Statistics run over every axis but the last, so any four dimensions will do.
-        images = inputs if len(shape) == 4 else ops.reshape(inputs, (-1, 1, 1, shape[-1]))
-        if len(shape) == 5:
-            images = ops.reshape(inputs, (-1, shape[2], shape[3], shape[4]))
+        images = (-1, *shape[2:]) if len(shape) == 5 else (-1, 1, 1, shape[-1])
+        images = inputs if len(shape) == 4 else ops.reshape(inputs, images)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=images,
             scale=ops.cast(self.gamma, "float32"),

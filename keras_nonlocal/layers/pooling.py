@@ -1,25 +1,20 @@
-"""Max-pooling of clips, and the sliding average of the fully-convolutional head."""
+"""Max-pooling of clips, and sliding-window average pooling for the fully-convolutional head."""
 
 import keras
 from keras import ops
 
-from keras_nonlocal.layers.arguments import (
-    cast_inputs,
-    check_choice,
-    check_positive_int,
-    check_sizes,
-)
+from keras_nonlocal.layers.backend import cast_inputs, check_choice, check_positive_int, check_sizes
 
 
 def max_pool(x, pool_size, strides=None):
-    """Max-pools a channels-last tensor without padding, along any number of axes.
+    """Max-pools a channels-last tensor of one to three axes without padding.
 
-    A maximum over a box is the maximum over time of the maxima over space, so clips need 2-D
-    pooling alone, which is faster on the CPU and exists where 3-D pooling does not.
+    A maximum over a box is the maximum over time of the maxima over space. So clips need 2-D
+    pooling only, which is faster on the CPU and exists where 3-D pooling does not.
 
     Args:
-        x: tensor of shape `(batch, ..., channels)` with one to three axes between.
-        pool_size: one int for each of these axes.
+        x: tensor of shape `(batch, ..., channels)`.
+        pool_size: one int per axis between batch and channels.
         strides: likewise; `None`: those of `pool_size`.
 
     Returns:
@@ -45,9 +40,7 @@ def max_pool(x, pool_size, strides=None):
 
 @keras.saving.register_keras_serializable(package="keras_nonlocal")
 class MaxPooling3D(keras.layers.MaxPooling3D):
-    """Max-pooling of clips with explicit padding at both ends of each axis.
-
-    What is padded takes part in no maximum.
+    """Max-pooling of clips with explicit padding, which no maximum includes.
 
     Args:
         pool_size: int or `(frames, height, width)`.
@@ -104,23 +97,22 @@ class MaxPooling3D(keras.layers.MaxPooling3D):
                 raise ValueError(
                     f"`pool_size` must not exceed the input. Received: pool_size={self.pool_size} "
                     f"for an input of shape {tuple(input_shape)} in layer '{self.name}', which "
-                    f"has {size} on the axis of {name}. Give the network larger clips."
+                    f"has {size} on the axis of {name}. Pass larger clips."
                 )
             sizes.append(None if size is None else (size + 2 * padding - pool) // stride + 1)
         return (input_shape[0], *sizes, input_shape[-1])
 
 
 @keras.saving.register_keras_serializable(package="keras_nonlocal")
-class SlidingAverage(keras.layers.Layer):
-    """Mean over all frames and over a window that slides across space.
+class SlidingWindowAveragePooling(keras.layers.Layer):
+    """Averages all frames, and space within a window that slides with stride 1.
 
-    The head that tests a network fully convolutionally: at the training size the window covers
-    the whole map and this is global average pooling; on a larger map it gives one vector for
-    each position of the window.
+    The head of fully-convolutional testing: at the training size the window covers the whole map
+    and this is global average pooling. A larger map gives one vector per window position.
 
     Args:
-        window: height and width of the window; a smaller map is averaged whole, and with
-            `None` any map.
+        window: height and width of the window. A smaller map is averaged as a whole; `None`
+            averages any map as a whole.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Input shape:
@@ -159,7 +151,7 @@ class SlidingAverage(keras.layers.Layer):
         return ops.average_pool(images, size, 1, "valid", "channels_last")
 
     def _slide(self, images, axis):
-        """The moving average along an axis of unknown size, as a difference of running sums."""
+        """Returns the moving average along an axis of unknown size, from running sums."""
         size = ops.shape(images)[axis]
         window = ops.minimum(size, self.window)
         sums = ops.cumsum(images, axis=axis)

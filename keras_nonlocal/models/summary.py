@@ -6,7 +6,7 @@ import keras
 
 from keras_nonlocal.keras_models import refuse_tf_keras
 from keras_nonlocal.layers import Conv3D
-from keras_nonlocal.layers.non_local import NonLocal
+from keras_nonlocal.layers.non_local_base import NonLocal
 from keras_nonlocal.models.config import KINDS, ResNet3DConfig
 from keras_nonlocal.models.video_resnet import build_network
 
@@ -61,7 +61,7 @@ def count_multiply_adds(model):
 
 def _count_non_local(layer, shape):
     positions = math.prod(shape[1:-1])
-    *leading, queries, keys = layer._scores_shape(shape)
+    *leading, queries, keys = layer.compute_output_shape(shape, return_attention_scores=True)[1]
     parts = math.prod(leading[1:])
     keys_convolved = parts * keys if layer.pool_position == "before" else positions
     inner = layer.g.filters

@@ -12,7 +12,7 @@ from keras_nonlocal.layers import (
     Dropout,
     MaxPooling3D,
     NonLocal3D,
-    SlidingAverage,
+    SlidingWindowAveragePooling,
 )
 from keras_nonlocal.models.config import ResNet3DConfig, check_class_names, parse_clip
 
@@ -258,7 +258,7 @@ class _Graph:
         whole map have one position at any size.
         """
         config = self.config
-        x = SlidingAverage(config.implementation.head_window, name="average")(x)
+        x = SlidingWindowAveragePooling(config.implementation.head_window, name="average")(x)
         if config.dropout:
             x = Dropout(config.dropout, name="dropout")(x)
         # Under a mixed policy probabilities and logits stay in the precision of the variables.

@@ -21,8 +21,8 @@ from keras_nonlocal.layers import (
     MaxPooling3D,
     NonLocal2D,
     NonLocal3D,
-    SlidingAverage,
-    affinity,
+    SlidingWindowAveragePooling,
+    pairwise,
 )
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
@@ -90,7 +90,7 @@ def every_block():
         {"mode": "concatenation", "pool_size": None},
     ):
         x = NonLocal3D(**arguments)(x)
-    x = keras.layers.Dense(5, activation="softmax")(SlidingAverage(window=7)(x))
+    x = keras.layers.Dense(5, activation="softmax")(SlidingWindowAveragePooling(window=7)(x))
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
 
 
@@ -107,7 +107,7 @@ def maps():
 @pytest.mark.parametrize("quantize", [None, "int8"])
 def test_every_form_of_the_block_answers(quantize, blocks, maps, tmp_path):
     # So many keys are sorted.
-    assert 4 * 12 * 12 > affinity.SORTING_PAYS_ABOVE_KEYS
+    assert 4 * 12 * 12 > pairwise.SORTING_PAYS_ABOVE_KEYS
     artefact = write(blocks, tmp_path / "blocks.tflite", quantize, maps)
     assert "CUMSUM" in artefact.operations
     assert difference(artefact, blocks, maps) < DIFFERENCES[quantize]
@@ -122,7 +122,7 @@ def block(randomise):
     x = Conv3D(128, 3, strides=(1, 2, 2), name="conv")(x)
     x = keras.layers.ReLU()(BatchNormalization(name="norm")(x))
     x = NonLocal3D(name="block")(x)
-    x = keras.layers.Dense(5, activation="softmax")(SlidingAverage(window=7)(x))
+    x = keras.layers.Dense(5, activation="softmax")(SlidingWindowAveragePooling(window=7)(x))
     return randomise(keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x)))
 
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_nonlocal import layers
-from keras_nonlocal.layers.arguments import cast_inputs, check_pool_size, check_sizes
+from keras_nonlocal.layers.backend import cast_inputs, check_sizes
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from keras_nonlocal.layers.arguments import cast_inputs, check_pool_size, check_
     ids=("none", "numpy_integer", "array", "mixed", "tensor_shape"),
 )
 def test_pool_size_becomes_plain_ints(value, expected):
-    sizes = check_pool_size(value, 3)
+    sizes = layers.NonLocal3D(pool_size=value).pool_size
     assert sizes == expected
     assert type(sizes) is type(expected)
     assert all(type(size) is int for size in (sizes if isinstance(sizes, tuple) else ()))
@@ -32,10 +32,9 @@ def test_pool_size_becomes_plain_ints(value, expected):
     (True, 0, -1, 2.0, "123", (1, 2), (1, 2, True), (1, 2, 0), (1, None, 2), tf.TensorShape(None)),
     ids=str,
 )
-@pytest.mark.parametrize("check", (check_pool_size, lambda v, n: check_sizes("pool_size", v, n)))
-def test_other_sizes_are_refused(check, value):
+def test_other_sizes_are_refused(value):
     with pytest.raises(ValueError, match="`pool_size` must be .*Received: pool_size="):
-        check(value, 3)
+        layers.NonLocal3D(pool_size=value)
 
 
 def test_one_integer_counts_for_all_axes():
@@ -61,7 +60,7 @@ WITH_INTEGERS = {
     "convolution_over_time": lambda: layers.Conv3D(5, (3, 1, 1)),
     "batch_normalization": lambda: layers.BatchNormalization(),
     "max_pooling": lambda: layers.MaxPooling3D((2, 3, 3), 2, (0, 1, 1)),
-    "sliding_average": lambda: layers.SlidingAverage(3),
+    "sliding_average": lambda: layers.SlidingWindowAveragePooling(3),
     "dropout": lambda: layers.Dropout(0.3, seed=1),
 }
 
@@ -88,7 +87,7 @@ def test_layers_are_built_and_take_masks_as_those_of_keras(name):
         layers.Conv3D: lambda: keras.layers.Conv3D(5, 3),
         layers.BatchNormalization: keras.layers.BatchNormalization,
         layers.MaxPooling3D: keras.layers.MaxPooling3D,
-        layers.SlidingAverage: lambda: keras.layers.AveragePooling3D(2),
+        layers.SlidingWindowAveragePooling: lambda: keras.layers.AveragePooling3D(2),
         layers.Dropout: lambda: keras.layers.Dropout(0.3),
     }[type(layer)]()
     assert layer.built == theirs.built
@@ -102,7 +101,7 @@ def test_layers_are_built_and_take_masks_as_those_of_keras(name):
         lambda n: layers.Conv3D(n(5), (n(3), n(1), n(1)), [n(1), n(2), n(2)]),
         lambda n: layers.MaxPooling3D(n(3), n(2), n(1)),
         lambda n: layers.MaxPooling3D((n(1), n(3), n(3)), [n(2)] * 3, (n(0), n(1), n(1))),
-        lambda n: layers.SlidingAverage(n(3)),
+        lambda n: layers.SlidingWindowAveragePooling(n(3)),
     ),
     ids=("convolution", "convolution_sizes", "max_pooling", "max_pooling_sizes", "average"),
 )
@@ -123,7 +122,10 @@ def test_configs_hold_plain_ints(make):
         (lambda: layers.Conv3D(4, 3, 0), "`strides` must be .*strides=0"),
         (lambda: layers.MaxPooling3D(2, (1, 2)), r"`strides` must be .*strides=\(1, 2\)"),
         (lambda: layers.MaxPooling3D(2, 2, -1), "`padding` must be .*padding=-1"),
-        (lambda: layers.SlidingAverage(True), "`window` must be a positive integer.*True"),
+        (
+            lambda: layers.SlidingWindowAveragePooling(True),
+            "`window` must be a positive integer.*True",
+        ),
     ),
 )
 def test_sizes_of_layers_are_checked_by_name(make, message):

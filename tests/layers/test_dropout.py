@@ -9,8 +9,8 @@ from tests.subjects import two_replicas
 X = np.random.default_rng(0).standard_normal((6, 5, 4)).astype("float32")
 
 
-def outputs_of_replicas(layer, x):
-    """What two replicas make of the two halves of a batch, one behind the other."""
+def outputs_of_replicas(layer, x, steps=1):
+    """Returns, for each step, the outputs of two replicas for the two halves of a batch."""
     strategy = two_replicas()
 
     @tf.function
@@ -19,7 +19,7 @@ def outputs_of_replicas(layer, x):
 
     dataset = tf.data.Dataset.from_tensor_slices(x).batch(len(x))
     part = next(iter(strategy.experimental_distribute_dataset(dataset)))
-    return np.concatenate(strategy.experimental_local_results(run(part)))
+    return [np.concatenate(strategy.experimental_local_results(run(part))) for _ in range(steps)]
 
 
 def make_in_scope(make, *arguments, **options):
@@ -41,14 +41,14 @@ def make_in_scope(make, *arguments, **options):
 def test_replicas_drop_together_what_one_device_drops(options):
     layer = make_in_scope(Dropout, 0.4, seed=3, **options)
     alone = keras.layers.Dropout(0.4, seed=3, **options)
-    for _ in range(3):  # The seed moves on alike.
-        np.testing.assert_array_equal(outputs_of_replicas(layer, X), alone(X, training=True))
+    for outputs in outputs_of_replicas(layer, X, steps=3):  # The seed changes alike.
+        np.testing.assert_array_equal(outputs, alone(X, training=True))
 
 
 def test_the_layer_of_keras_repeats_its_mask_in_each_replica():
     # Why there is a layer of our own; should this fail some day, it can go.
     layer = make_in_scope(keras.layers.Dropout, 0.4, seed=3)
-    dropped = outputs_of_replicas(layer, X) == 0
+    dropped = outputs_of_replicas(layer, X)[0] == 0
     np.testing.assert_array_equal(dropped[:3], dropped[3:])
 
 
@@ -86,7 +86,7 @@ def test_one_device_has_the_layer_of_keras(training):
 @pytest.mark.parametrize(("rate", "expected"), ((0.0, X), (1.0, 0 * X)), ids=("none", "all"))
 def test_replicas_hold_the_extreme_rates(rate, expected):
     layer = make_in_scope(Dropout, rate)
-    np.testing.assert_array_equal(outputs_of_replicas(layer, X), expected)
+    np.testing.assert_array_equal(outputs_of_replicas(layer, X)[0], expected)
 
 
 def test_files_keep_the_layer_and_its_seed(tmp_path):

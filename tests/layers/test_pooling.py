@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_nonlocal.layers import MaxPooling3D, SlidingAverage
+from keras_nonlocal.layers import MaxPooling3D, SlidingWindowAveragePooling
 from tests.subjects import example
 
 
@@ -39,27 +39,20 @@ def pool(x, pool_size, strides, padding):
     return maxima, positions
 
 
-@pytest.mark.parametrize(
-    ("dtype", "jit"),
-    (
-        ("float32", False),
-        ("float64", False),
-        ("bfloat16", False),
-        ("float16", False),
-        ("float32", True),
-    ),
+PADDED = (
+    ((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+    ((3, 3, 3), (2, 2, 2), (1, 1, 1)),
+    ((2, 3, 4), (1, 3, 2), (1, 2, 3)),
+    ((5, 1, 2), (2, 1, 2), (4, 0, 1)),
 )
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+
+
 @pytest.mark.parametrize(
-    "arguments",
-    (
-        ((1, 3, 3), (1, 2, 2), (0, 1, 1)),
-        ((3, 3, 3), (2, 2, 2), (1, 1, 1)),
-        ((2, 3, 4), (1, 3, 2), (1, 2, 3)),
-        ((5, 1, 2), (2, 1, 2), (4, 0, 1)),
-    ),
-    ids=str,
+    ("arguments", "dtype", "jit"),
+    [(a, d, False) for a in PADDED for d in DTYPES] + [(PADDED[2], "float32", True)],
 )
-def test_padding_takes_part_in_no_maximum_and_no_gradient(arguments, jit, dtype):
+def test_padding_takes_part_in_no_maximum_and_no_gradient(arguments, dtype, jit):
     # All different, the largest below zero, and exact in half precision.
     random = np.random.default_rng(3)
     x = -(1 + random.permutation(2 * 2 * 6 * 5 * 2).reshape(2, 2, 6, 5, 2)) / 256
@@ -113,7 +106,7 @@ def test_sliding_average_is_the_mean_of_each_window(sizes, known):
         for i in range(sizes[0] - height + 1)
     ]
     inputs = keras.Input((2, *sizes, 3) if known else (None, None, None, 3))
-    model = keras.Model(inputs, SlidingAverage(7)(inputs))
+    model = keras.Model(inputs, SlidingWindowAveragePooling(7)(inputs))
     actual = model.predict(x, verbose=0)
     np.testing.assert_allclose(actual, np.moveaxis(expected, 2, 0), rtol=1e-5, atol=1e-6)
 
@@ -121,10 +114,10 @@ def test_sliding_average_is_the_mean_of_each_window(sizes, known):
 @pytest.mark.parametrize("known", (True, False), ids=("known", "unknown"))
 def test_sliding_average_sums_half_precision_in_float32(known):
     x = tf.cast(example((40, 40, 9, 3)), "bfloat16")
-    layer = SlidingAverage(7, dtype="bfloat16")
+    layer = SlidingWindowAveragePooling(7, dtype="bfloat16")
     shape = x.shape if known else (None, None, None, None, 3)
     y = tf.function(layer, input_signature=[tf.TensorSpec(shape, "bfloat16")])(x)
     assert y.dtype == "bfloat16"
-    exact = SlidingAverage(7, dtype="float64")(x)
+    exact = SlidingWindowAveragePooling(7, dtype="float64")(x)
     # Rounded once.
     np.testing.assert_allclose(tf.cast(y, "float64"), exact, rtol=2**-8)

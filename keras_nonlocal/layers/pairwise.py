@@ -1,15 +1,14 @@
 """The pairwise functions of the non-local operation and their weighted mean.
 
 Every function takes matrices, channels last, with one leading batch axis: `theta` (batch, N, D)
-for the N queries, `phi` (batch, M, D) and `g` (batch, M, C) for the M keys. It returns
-`y_i = sum_j w_ij g_j` of shape (batch, N, C). No function materializes the N x M attention matrix
-unless it must; `*_scores` return it.
+for the N queries, `phi` (batch, M, D) and `g` (batch, M, C) for the M keys. `*_mean` return
+`y_i = sum_j w_ij g_j`, (batch, N, C), in the dtype of `g`, and do not materialize the N x M
+weights unless they must. `*_scores` return the weights, (batch, N, M), at least in float32.
+`valid` is a mask of the keys, (batch, M), true for those that count; `None` if all do.
 
 Which form computes the mean is decided in Python, from sizes that are known when the graph is
 built. Where sizes are unknown, the form that needs least memory is taken. So no graph holds a
 condition, and only unknown sizes, or very many chunks, bring a loop.
-
-`valid` is a mask of the keys, (batch, M), true for those that count; `None` if all do.
 """
 
 import functools
@@ -24,29 +23,29 @@ SORTING_PAYS_ABOVE_KEYS = 512
 
 
 def softmax_mean(theta, phi, g, scale, memory_budget, matrices=1, valid=None):
-    """Returns the mean of the two gaussian forms, weighted by `softmax_j(scale * theta_i . phi_j)`.
+    """Returns the mean of the gaussian forms, weighted by `softmax_j(scale * theta_i . phi_j)`.
 
     Where the N x M weights of one clip exceed `memory_budget`, the queries are processed in
     chunks. The weights of a chunk are discarded and computed again for the gradient.
 
     Args:
-        theta, phi, g: see the module.
+        theta, phi, g, valid: see the module.
         scale: factor on the inner products.
         memory_budget: bytes that the weights of one clip may take at a time. Where sizes are
             unknown when the graph is built, bytes that those of the whole batch may take.
         matrices: number of N x M matrices per clip, `None` if unknown.
-
-    Returns:
-        Tensor of shape (batch, N, C).
     """
     rows = _rows_in_budget(theta, phi, memory_budget, matrices)
     if rows is None:
-        return _weighted(softmax_scores(theta, phi, scale, valid), g)
-    if keras.backend.backend() == "tensorflow" and _is_eager():
-        # An eager tape would record every step, and so hold the weights of all chunks.
-        # As a loop, which is traced faster than its steps.
-        return _compile_chunks(scale)(theta, phi, g, valid, ops.convert_to_tensor(rows, "int32"))
-    return _softmax_mean_in_chunks(theta, phi, g, valid, scale, rows)
+        return ops.matmul(ops.cast(softmax_scores(theta, phi, scale, valid), g.dtype), g)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if tf.executing_eagerly():
+            # An eager tape would record every step, and so hold the weights of all chunks. A
+            # tensor of `rows` makes a loop, which is traced faster than its steps.
+            return _compile_chunks(scale)(theta, phi, g, valid, tf.constant(rows))
+    return _softmax_mean_in_chunks(scale, theta, phi, g, valid, rows)
 
 
 def _rows_in_budget(theta, phi, memory_budget, matrices):
@@ -58,16 +57,15 @@ def _rows_in_budget(theta, phi, memory_budget, matrices):
         return None if chunks <= 1 else -(-queries // chunks)
     if keras.backend.backend() != "tensorflow":
         return None  # Only TensorFlow leaves sizes open.
-    batch, queries, keys = (
-        ops.cast(size, "float32") for size in (*ops.shape(theta)[:2], ops.shape(phi)[1])
-    )
     # In floats, since a product of int32 sizes may overflow.
+    batch, queries, _ = (ops.cast(size, "float32") for size in ops.shape(theta))
+    keys = ops.cast(ops.shape(phi)[1], "float32")
     rows = ops.minimum(memory_budget / (itemsize * batch * keys), queries)
     return ops.maximum(ops.cast(rows, "int32"), 1)
 
 
 def softmax_scores(theta, phi, scale, valid=None):
-    """Returns the weights of the gaussian forms, (batch, N, M), at least float32.
+    """Returns the weights of the gaussian forms.
 
     Half precision is widened before the product: its logits overflow in float16, and bfloat16
     keeps 8 bits of them.
@@ -86,12 +84,6 @@ def dot_product_mean(theta, phi, g):
 
     The product is associative: with D and C channels, N queries and M keys, the direct order
     costs N M (D + C) multiplications and the other one (N + M) D C.
-
-    Args:
-        theta, phi, g: see the module.
-
-    Returns:
-        Tensor of shape (batch, N, C), in the dtype of `g`.
     """
     queries, keys = theta.shape[1], phi.shape[1]
     depth, width = theta.shape[-1], g.shape[-1]
@@ -107,39 +99,22 @@ def dot_product_mean(theta, phi, g):
 
 
 def dot_product_scores(theta, phi):
-    """Returns the weights of the dot product, (batch, N, M), at least float32."""
+    """Returns the weights of the dot product."""
     scores = ops.matmul(_accumulate(theta), ops.swapaxes(_accumulate(phi), 1, 2))
     return scores / ops.cast(ops.shape(phi)[1], scores.dtype)
-
-
-def mask_keys(x, valid, axis):
-    """Returns values or scores of the two forms that divide by the number of keys, masked.
-
-    Args:
-        x: `g`, or scores.
-        valid: see the module.
-        axis: that of the keys in `x`, 1 or 2.
-    """
-    valid = ops.cast(valid, x.dtype)
-    count = ops.maximum(ops.sum(valid, axis=1, keepdims=True), 1)
-    share = valid * (ops.cast(ops.shape(valid)[1], x.dtype) / count)
-    return x * ops.expand_dims(share, 3 - axis)
 
 
 def concatenation_mean(a, b, g):
     """Returns the mean weighted by `relu(a_i + b_j) / M`, by sorting where that is cheaper.
 
     A key counts for query i where `b_j > -a_i`, so with the keys sorted by `b` the sum is
-    `a_i sum g_j + sum b_j g_j` over a suffix: two running sums of the keys and one look-up a
+    `a_i sum g_j + sum b_j g_j` over a suffix: two running sums of the keys and one look-up per
     query, (N + M) log (N + M) instead of N M, with no weight left out.
 
     Args:
         a: (batch, N), theta's half of the concatenation.
         b: (batch, M), phi's half.
-        g: (batch, M, C).
-
-    Returns:
-        Tensor of shape (batch, N, C), in the dtype of `g`.
+        g: see the module.
     """
     keys = b.shape[1]
     a, b, values = _accumulate(a), _accumulate(b), _accumulate(g)
@@ -152,9 +127,23 @@ def concatenation_mean(a, b, g):
 
 
 def concatenation_scores(a, b):
-    """Returns the weights of the concatenation, (batch, N, M), at least float32."""
+    """Returns the weights of the concatenation."""
     scores = _rectified_sums(_accumulate(a), _accumulate(b))
     return scores / ops.cast(ops.shape(b)[1], scores.dtype)
+
+
+def mask_keys(x, valid, axis):
+    """Returns `g` or scores, masked, for the two forms that divide by the number of keys.
+
+    Args:
+        x: `g`, or scores.
+        valid: see the module.
+        axis: that of the keys in `x`, 1 or 2.
+    """
+    valid = ops.cast(valid, x.dtype)
+    count = ops.maximum(ops.sum(valid, axis=1, keepdims=True), 1)
+    share = valid * (ops.cast(ops.shape(valid)[1], x.dtype) / count)
+    return x * ops.expand_dims(share, 3 - axis)
 
 
 def _rectified_sums(a, b):
@@ -171,49 +160,37 @@ def _concatenation_mean_by_sorting(a, b, g):
     # Row k: the sums over all sorted keys from k on; the last row: over none.
     sums = ops.flip(ops.cumsum(ops.flip(ops.concatenate([g, b * g], axis=-1), 1), axis=1), 1)
     sums = ops.pad(sums, [(0, 0), (0, 1), (0, 0)])
-    first = _count_not_above(b[:, :, 0], -a)
-    sums = _take_rows(sums, first)
+    sums = _take_rows(sums, _count_not_above(b[:, :, 0], -a))
     return ops.expand_dims(a, 2) * sums[:, :, :channels] + sums[:, :, channels:]
 
 
 def _count_not_above(sorted_values, limits):
-    """For each limit, how many of the sorted values do not exceed it (without a gradient)."""
+    """Returns how many of the sorted values do not exceed each limit, without a gradient."""
     size = ops.shape(limits)[1]
     both = ops.concatenate([limits, sorted_values], axis=1)
     order = ops.argsort(ops.stop_gradient(both), axis=1)
     seen = ops.cumsum(ops.cast(order >= size, "int32"), axis=1)
-    place_of = ops.argsort(order, axis=1)
-    return ops.squeeze(_take_rows(ops.expand_dims(seen, 2), place_of[:, :size]), 2)
+    rank = ops.argsort(order, axis=1)
+    return ops.squeeze(_take_rows(ops.expand_dims(seen, 2), rank[:, :size]), 2)
 
 
 def _take_rows(x, rows):
-    """`x[b, rows[b, i]]` for x of shape (batch, M, C), through one flat look-up."""
+    """Returns `x[b, rows[b, i]]` for x of shape (batch, M, C), through one flat look-up."""
     batch, size, channels = ops.shape(x)
-    count = ops.shape(rows)[1]
     offsets = ops.expand_dims(ops.arange(batch, dtype="int32"), 1) * size
     flat = ops.reshape(ops.cast(rows, "int32") + offsets, (-1,))
     taken = ops.take(ops.reshape(x, (-1, channels)), flat, axis=0)
-    return ops.reshape(taken, (-1, count, channels))
+    return ops.reshape(taken, (-1, ops.shape(rows)[1], channels))
 
 
 @functools.lru_cache(maxsize=64)
 def _compile_chunks(scale):
     import tensorflow as tf
 
-    return tf.function(
-        lambda theta, phi, g, valid, rows: _softmax_mean_in_chunks(
-            theta, phi, g, valid, scale, rows
-        )
-    )
+    return tf.function(functools.partial(_softmax_mean_in_chunks, scale))
 
 
-def _is_eager():
-    import tensorflow as tf
-
-    return tf.executing_eagerly()
-
-
-def _softmax_mean_in_chunks(theta, phi, g, valid, scale, rows):
+def _softmax_mean_in_chunks(scale, theta, phi, g, valid, rows):
     """Returns `softmax_mean` with `rows` queries at a time, forward and backward."""
     batch, queries, _ = ops.shape(theta)
     # Rounded up without a negative number, which ONNX files would divide towards zero.
@@ -233,33 +210,30 @@ def _softmax_mean_in_chunks(theta, phi, g, valid, scale, rows):
         wide_phi, wide_g = _accumulate(phi), _accumulate(g)
 
         def forward(carry, chunk):
-            return carry, _weighted(softmax_scores(chunk[0], wide_phi, scale, valid), g)
+            weights = softmax_scores(chunk[0], wide_phi, scale, valid)
+            return carry, ops.matmul(ops.cast(weights, g.dtype), g)
 
-        _, outputs = _scan(forward, (), (split(theta),), chunks, like=g)
+        def backward(carry, chunk):
+            d_phi, d_g = carry
+            theta, dy = map(_accumulate, chunk)
+            weights = softmax_scores(theta, wide_phi, scale, valid)
+            d_weights = ops.matmul(dy, ops.swapaxes(wide_g, 1, 2))
+            mean = ops.sum(weights * d_weights, axis=-1, keepdims=True)
+            d_logits = scale * weights * (d_weights - mean)
+            if valid is not None:
+                d_logits = ops.where(ops.expand_dims(valid, 1), d_logits, 0)
+            d_phi += ops.matmul(ops.swapaxes(d_logits, 1, 2), theta)
+            d_g += ops.matmul(ops.swapaxes(weights, 1, 2), dy)
+            return (d_phi, d_g), ops.matmul(d_logits, wide_phi)
 
         def gradient(upstream):
-            def backward(carry, chunk):
-                d_phi, d_g = carry
-                theta, dy = map(_accumulate, chunk)
-                weights = softmax_scores(theta, wide_phi, scale, valid)
-                d_weights = ops.matmul(dy, ops.swapaxes(wide_g, 1, 2))
-                mean = ops.sum(weights * d_weights, axis=-1, keepdims=True)
-                d_logits = scale * weights * (d_weights - mean)
-                if valid is not None:
-                    d_logits = ops.where(ops.expand_dims(valid, 1), d_logits, 0)
-                d_phi += ops.matmul(ops.swapaxes(d_logits, 1, 2), theta)
-                d_g += ops.matmul(ops.swapaxes(weights, 1, 2), dy)
-                return (d_phi, d_g), ops.matmul(d_logits, wide_phi)
-
-            carry = (ops.zeros_like(wide_phi), ops.zeros_like(wide_g))
+            zeros = (ops.zeros_like(wide_phi), ops.zeros_like(wide_g))
             xs = (split(theta), split(upstream))
-            (d_phi, d_g), d_theta = _scan(backward, carry, xs, chunks, like=wide_phi)
-            return (
-                ops.cast(join(d_theta), theta.dtype),
-                ops.cast(d_phi, phi.dtype),
-                ops.cast(d_g, g.dtype),
-            )
+            (d_phi, d_g), d_theta = _scan(backward, zeros, xs, chunks, like=wide_phi)
+            slopes = zip((join(d_theta), d_phi, d_g), (theta, phi, g), strict=True)
+            return tuple(ops.cast(slope, x.dtype) for slope, x in slopes)
 
+        _, outputs = _scan(forward, (), (split(theta),), chunks, like=g)
         return join(outputs), gradient
 
     return attend(theta, phi, g)
@@ -304,10 +278,6 @@ def _scan(step, carry, xs, length, like):
         lambda i, *_: i < length, body, (0, carry, outputs), parallel_iterations=1
     )
     return carry, outputs
-
-
-def _weighted(weights, g):
-    return ops.matmul(ops.cast(weights, g.dtype), g)
 
 
 def _accumulate(x):
