@@ -97,8 +97,9 @@ class NonLocal(keras.layers.Layer):
             )
             self.norm.build(input_shape)
         if not self.trainable:
-            # Freezes the sub-layers of a saved block, which start trainable.
-            self.trainable = False
+            # Sub-layers start trainable, also those of a saved block that is frozen.
+            for layer in self._layers:
+                layer.trainable = False
 
     def _add_convolution(self, name, filters, input_shape, initializer):
         if isinstance(initializer, keras.Initializer):

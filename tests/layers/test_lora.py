@@ -28,6 +28,8 @@ def test_a_saved_block_comes_back_with_lora(trainable, tmp_path):
     paths = [[v.path for v in each.trainable_weights] for each in (block, again)]
     # All but the two adapted kernels and the moving statistics.
     assert paths[0] == paths[1] and len(paths[0]) == (13 if trainable else 0)
+    # A norm that is not trainable keeps its statistics.
+    assert {layer.trainable for layer in (again.theta, again.out, again.norm)} == {trainable}
     # The stored kernel holds the adapter, which begins anew.
     np.testing.assert_allclose(again.out.kernel, block.out.kernel, rtol=1e-6)
     np.testing.assert_array_equal(again.out.lora_kernel_b, 0 * block.out.lora_kernel_b)
