@@ -1,10 +1,10 @@
 """The published checkpoints: one row of `published.csv` each, and those of images."""
 
+import ast
 import csv
 import dataclasses
 import difflib
 import hashlib
-import json
 import os
 import pathlib
 import types
@@ -145,7 +145,7 @@ def _make_record(name, builder, depth, clip, top1, top5, file, arguments, note):
     return Checkpoint(
         name=name,
         builder=builder,
-        arguments=types.MappingProxyType(given | json.loads(arguments or "{}")),
+        arguments=types.MappingProxyType(given | ast.literal_eval(arguments or "{}")),
         path=path,
         base_url=publisher.base_url,
         checksum=checksum,
