@@ -66,18 +66,17 @@ class _Insertion:
 
     def call(self, layer, *args, **kwargs):
         outputs = layer(*args, **kwargs)
-        tensors = keras.tree.flatten(outputs)
-        inputs = {id(value) for value in keras.tree.flatten((args, kwargs))}
-        made = {id(tensor) for tensor in tensors}
-        self.calls.append((layer, inputs, made))
+        made = _ids(outputs)
+        self.calls.append((layer, _ids((args, kwargs)), made))
         if layer.name not in self.chosen:
             return outputs
+        tensors = keras.tree.flatten(outputs)
         self._check(layer, tensors)
         cls = _BLOCKS[len(tensors[0].shape)]
         block = cls(name=f"{layer.name}_nonlocal", **self.layer_arguments)
         outputs = keras.tree.map_structure(block, outputs)
         # What reads the block reads the layer.
-        made.update(id(tensor) for tensor in keras.tree.flatten(outputs))
+        made |= _ids(outputs)
         return outputs
 
     def _check(self, layer, tensors):
@@ -135,11 +134,17 @@ class _Insertion:
         return [index for index, (_, read, _) in enumerate(self.calls) if made & read]
 
 
+def _ids(values):
+    """Returns the ids of the Keras tensors in a structure, which the graph keeps alive."""
+    return {id(each) for each in keras.tree.flatten(values) if isinstance(each, keras.KerasTensor)}
+
+
 def _choose_layers(model, after):
     """Returns the names of the layers that blocks follow."""
-    names = [layer.name for layer in model.layers]
+    layers = [each for each in model.layers if not isinstance(each, keras.layers.InputLayer)]
+    names = [layer.name for layer in layers]
     if callable(after):
-        chosen = {layer.name for layer in model.layers if after(layer)}
+        chosen = {layer.name for layer in layers if after(layer)}
         if not chosen:
             raise ValueError(
                 f"`after` must be true for at least one layer. Received: a function that is false "
@@ -158,7 +163,7 @@ def _choose_layers(model, after):
             ]
             raise ValueError(
                 f"`after` must name layers of model '{model.name}'. Received: after="
-                f"{sorted(chosen)}, of which {unknown} are not there. "
+                f"{sorted(chosen)}, of which {unknown} are not there or are inputs. "
                 + (". ".join(nested) + "." if nested else f"The last ones are {names[-5:]}.")
             )
     return chosen

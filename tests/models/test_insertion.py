@@ -127,13 +127,14 @@ def test_shared_layers_stay_shared():
     ("after", "words"),
     [
         (["nothing"], r"`after` must name layers.*\['nothing'\] are not there"),
+        (["pixels"], r"`after` must name layers.*\['pixels'\] .* are inputs"),
         ([], "`after` must name layers"),
         (lambda layer: False, "must be true for at least one layer"),
         (["flatten"], r"one tensor of rank 3, 4 or 5.*\(None, 144\)"),
     ],
 )
 def test_layers_that_cannot_be_followed_are_refused(after, words):
-    inputs = keras.Input((8, 8, 3))
+    inputs = keras.Input((8, 8, 3), name="pixels")
     x = keras.layers.Conv2D(4, 3, name="conv")(inputs)
     model = keras.Model(inputs, keras.layers.Flatten(name="flatten")(x))
     with pytest.raises(ValueError, match=words):
