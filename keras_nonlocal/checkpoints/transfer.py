@@ -94,9 +94,8 @@ def transfer_weights(model, from_model):
             f"{shapes[_CLASSIFIER[0]][-1]} classes. All else is transferred.",
             stacklevel=2,
         )
-    if not starts_anew:
-        change_config(model, class_names=names[0] or names[1])
-    change_config(model, normalization=from_model.normalization)
+    kept_names = names[0] if starts_anew else names[0] or names[1]
+    change_config(model, normalization=from_model.normalization, class_names=kept_names)
     return kept
 
 

@@ -21,7 +21,7 @@ from keras_nonlocal.models.config import ResNet3DConfig, check_class_names, pars
 class VideoInput(keras.layers.Layer):
     """First layer of a video network: normalizes pixels, and holds the network's configuration.
 
-    Whatever copies, saves or clones the layers of a network keeps its configuration with them.
+    The configuration is saved, copied and cloned with this layer, and so with any model around it.
 
     Args:
         config: a `ResNet3DConfig`, or its `to_dict()`.

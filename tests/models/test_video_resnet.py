@@ -149,11 +149,12 @@ def test_pixels_are_normalized_in_float32(source, policy):
     finally:
         keras.config.set_dtype_policy("float32")
     record = IMPLEMENTATIONS[source]
-    # In single precision, as 255 - 123.68 is not a number of half precision.
-    expected = (pixels().astype("float32") - np.float32(record.mean)) / np.float32(record.std)
-    expected = keras.ops.cast(expected, layer.compute_dtype)
-    for dtype in ("uint8", "float32"):
-        found = layer(pixels(dtype))
+    # Fractions, as of resized frames: integers up to 255 are numbers of bfloat16 too.
+    for clip in (pixels(), pixels("float32") + np.float32(0.3)):
+        # In single precision, as 255 - 123.68 is not a number of half precision.
+        expected = (clip.astype("float32") - np.float32(record.mean)) / np.float32(record.std)
+        expected = keras.ops.cast(expected, layer.compute_dtype)
+        found = layer(clip)
         assert found.dtype == expected.dtype
         np.testing.assert_array_equal(tf.cast(found, "float32"), tf.cast(expected, "float32"))
 
