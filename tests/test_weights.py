@@ -127,3 +127,14 @@ def test_missing_file_says_where_it_should_lie(monkeypatch):
     monkeypatch.setattr(registry.pathlib.Path, "is_file", lambda path: False)
     with pytest.raises(FileNotFoundError, match="Install keras_nonlocal again"):
         knl.NLI3D(weights="camera_motion")
+
+
+def test_other_names_start_a_new_classifier():
+    trained = knl.NLI3D(weights="camera_motion")
+    kernel = np.array(trained.get_layer("predictions").kernel)
+    same = knl.NLI3D(weights="camera_motion", class_names=list(trained.class_names))
+    np.testing.assert_array_equal(same.get_layer("predictions").kernel, kernel)
+    other = knl.NLI3D(weights="camera_motion", class_names=list("abcdefghi"))
+    assert other.class_names == tuple("abcdefghi")
+    assert not np.array_equal(other.get_layer("predictions").kernel, kernel)
+    np.testing.assert_array_equal(other.weights[0], trained.weights[0])
