@@ -6,8 +6,8 @@ Every contender gives training clips (random start, short side drawn from 256 to
 same h264 files of 340x256, or of 1280x720, in a process of its own:
 
 - ceiling     PyAV alone, in as many processes as there are cores: seek, decode, resize to RGB;
-              nothing is cropped, normalised or batched
-- mp4         `clip_dataset` of the files: float32 batches, cropped, mirrored, normalised
+              nothing is cropped or batched
+- mp4         `clip_dataset` of the files: uint8 batches, cropped and mirrored
 - records     `clip_dataset` of the records that `keras-nonlocal prepare` makes of them
 - decord, opencv   their readers in a pool of as many threads: decoded frames, as the ceiling
 

@@ -141,6 +141,7 @@ def build(row):
         classifier_activation=None,
         source="pyslowfast",
         dropout=0.0,
+        include_preprocessing=False,
     )
     if not places:
         return model

@@ -28,7 +28,6 @@ def load(name):
     prepare = transforms.compose(
         transforms.resize_short_side(checkpoint.short_side),
         transforms.three_crops(checkpoint.crop),
-        transforms.normalize(checkpoint.source),
     )
     return model, checkpoint, prepare
 

@@ -24,12 +24,12 @@ def load(path):
         path: a SavedModel folder or a `.tflite` file.
 
     Returns:
-        A function from one clip `(frames, height, width, 3)` to its probabilities.
+        A function from one clip of pixels, `(frames, height, width, 3)`, to its probabilities.
     """
     if pathlib.Path(path).suffix != ".tflite":
         module = tf.saved_model.load(str(path))
         # A function does not keep the variables of its module alive: hold both.
-        return lambda clip, module=module: module.serve(tf.constant(clip[None])).numpy()[0]
+        return lambda clip, module=module: module.serve(np.float32(clip[None])).numpy()[0]
     with warnings.catch_warnings():
         # Its successor, ai_edge_litert, is a package of its own.
         warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
@@ -39,7 +39,7 @@ def load(path):
     answer = interpreter.get_output_details()[0]["index"]
 
     def run(clip):
-        interpreter.set_tensor(entry, clip[None])
+        interpreter.set_tensor(entry, np.float32(clip[None]))
         interpreter.invoke()
         return interpreter.get_tensor(answer)[0]
 

@@ -16,11 +16,12 @@ def preprocess_input(clip, source="video-nonlocal-net"):
     inputs that are scaled to 0..1 already cannot be detected and give wrong predictions.
 
     Args:
-        clip: RGB of shape `(frames, height, width, 3)`, or a batch of it; NumPy array or
-            tensor, integers or floats in 0..255.
+        clip: RGB of shape `(..., frames, height, width, 3)`, where the axes in front are those
+            of a batch, or of a batch and its views; NumPy array or tensor, integers or floats in
+            0..255.
         source: the implementation: "video-nonlocal-net", "pyslowfast", "pytorchvideo",
-            "mmaction2", "gluoncv", "torchvision" or "keras-applications"; or a model of this
-            package.
+            "mmaction2", "gluoncv", "torchvision" or "keras-applications"; or a network of this
+            package, whose pixels are returned as they are if it normalizes them itself.
 
     Returns:
         The normalized clip in float32, an array or a tensor as `clip` is.
@@ -34,17 +35,22 @@ def preprocess_input(clip, source="video-nonlocal-net"):
     >>> print(f"{preprocess_input(clip).max():.3f}")
     2.444
     """
-    source = getattr(source, "normalization", source)
+    normalizes_itself = False
+    if hasattr(source, "normalization"):
+        normalizes_itself = source.config["include_preprocessing"]
+        source = source.normalization
     check_source("source", source)
     if isinstance(clip, (list, tuple)):
         clip = np.asarray(clip)
     shape = tuple(clip.shape)
-    if len(shape) not in (4, 5) or shape[-1] != 3:
+    if len(shape) < 4 or shape[-1] != 3:
         raise ValueError(
-            "`clip` must be RGB of shape (frames, height, width, 3) or (batch, frames, height, "
-            f"width, 3). Received: shape {shape}. Give one image as a clip of one frame, "
+            "`clip` must be RGB of shape (..., frames, height, width, 3). "
+            f"Received: shape {shape}. Give one image as a clip of one frame, "
             "and put the channels last."
         )
+    if normalizes_itself:
+        return clip
     mean, std = (np.float32(getattr(IMPLEMENTATIONS[source], name)) for name in ("mean", "std"))
     if isinstance(clip, np.ndarray):
         return (clip.astype("float32") - mean) / std

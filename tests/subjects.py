@@ -36,7 +36,9 @@ LAYERS = {
     "sliding_average": (lambda **k: layers.SlidingWindowAveragePooling(3, **k), CLIP),
 }
 
+# Of normalized clips, as the examples are.
 _TINY = {"depth": (1, 1, 1, 1), "width": 8, "classes": 5, "dropout": 0.0}
+_TINY["include_preprocessing"] = False
 
 NETWORKS = {
     "c2d": lambda shape=(4, 48, 48, 3): knl.C2D(input_shape=shape, **_TINY),

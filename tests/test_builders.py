@@ -9,7 +9,8 @@ import keras_nonlocal as knl
 from keras_nonlocal.models.summary import count_multiply_adds, count_parameters
 from tests.subjects import example, fill
 
-SMALL = {"depth": (1, 2, 2, 1), "width": 8, "classes": 5}
+# Of normalized clips, as those of `example` are.
+SMALL = {"depth": (1, 2, 2, 1), "width": 8, "classes": 5, "include_preprocessing": False}
 
 
 def non_local_names(model):
@@ -289,6 +290,7 @@ def test_input_tensor_is_what_the_network_is_built_on():
     inputs = keras.Input((8, 32, 32, 1))
     tensor = keras.layers.Concatenate()([inputs, inputs, inputs])
     sizes = {"depth": (1, 1, 1, 1), "width": 4, "classes": 5, "include_top": False}
+    sizes["include_preprocessing"] = False
     model = fill(knl.C2D(**sizes, input_tensor=tensor))
     assert model.inputs[0] is inputs
     plain = knl.C2D(**sizes, input_shape=(8, 32, 32, 3))
@@ -300,7 +302,7 @@ def test_input_tensor_is_what_the_network_is_built_on():
 
 
 def test_input_tensor_takes_the_weights_of_a_file(tmp_path):
-    sizes = {"depth": (1, 1, 1, 1), "width": 4, "classes": 5}
+    sizes = {"depth": (1, 1, 1, 1), "width": 4, "classes": 5, "include_preprocessing": False}
     trained = fill(knl.C2D(**sizes, input_shape=(8, 32, 32, 3)))
     trained.save_weights(tmp_path / "a.weights.h5")
     inputs = keras.Input((8, 32, 32, 3))

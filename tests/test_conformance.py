@@ -146,7 +146,14 @@ def test_pure_half_precision_trains():
     before, after = {}, {}
     for policy in ("float32", "float16", "bfloat16"):
         keras.config.set_dtype_policy(policy)
-        model = knl.NLI3D(depth=(1, 1, 1, 1), width=8, input_shape=shape, classes=3, dropout=0.0)
+        model = knl.NLI3D(
+            depth=(1, 1, 1, 1),
+            width=8,
+            input_shape=shape,
+            classes=3,
+            dropout=0.0,
+            include_preprocessing=False,
+        )
         assert {v.dtype for v in model.weights} == {policy}
         before[policy] = [np.float32(v.numpy()) for v in subjects.fill(model).weights]
         model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy")
@@ -183,6 +190,7 @@ def test_the_data_format_of_keras_changes_nothing(name, channels_first):
 @pytest.mark.parametrize("pooling", ("avg", "max"))
 def test_the_data_format_of_keras_changes_no_features(pooling, channels_first):
     arguments = {"depth": (1, 1, 1, 1), "width": 8, "include_top": False, "pooling": pooling}
+    arguments["include_preprocessing"] = False
     x = subjects.example((4, 32, 32, 3))
 
     def features():

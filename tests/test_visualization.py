@@ -61,9 +61,8 @@ def test_a_picture_is_written(clip, tmp_path):
 def test_a_network_of_the_package_is_drawn(tmp_path):
     model = keras_nonlocal.NLI3D(depth=(1, 1, 1, 1), width=8, input_shape=(8, 32, 32, 3), classes=2)
     name = next(layer.name for layer in model.layers if layer.name.endswith("nonlocal"))
-    clip = np.random.default_rng(0).normal(size=(8, 32, 32, 3))
-    frames = np.zeros((8, 32, 32, 3), np.uint8)
-    figure = draw_attention(model, clip, name, frames=frames, query=(3, 10, 10))
+    clip = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    figure = draw_attention(model, clip, name, query=(3, 10, 10))
     assert len(figure.axes) == 17
 
 

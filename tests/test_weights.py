@@ -40,8 +40,8 @@ def test_other_classes_start_a_new_classifier_alone(checkpoint):
 
 @every_checkpoint
 def test_features_are_those_of_the_whole_network(checkpoint):
-    trained = build(checkpoint)
-    features = build(checkpoint, include_top=False)
+    trained = build(checkpoint, include_preprocessing=False)
+    features = build(checkpoint, include_top=False, include_preprocessing=False)
     x = example(trained.input_shape[1:], batch=1)
     inside = keras.Model(trained.input, trained.get_layer("res5_0_out").output)
     np.testing.assert_array_equal(features(x), inside(x))
@@ -115,8 +115,9 @@ def test_equal_arguments_in_other_words_are_taken():
 def test_network_on_a_tensor_has_the_weights():
     inputs = keras.Input((8, 64, 64, 3), dtype="float32")
     scaled = keras.layers.Rescaling(2.0)(inputs)
-    model = knl.NLI3D(weights="camera_motion", input_tensor=scaled)
-    trained = build(CHECKPOINTS["camera_motion"])
+    normalized = {"include_preprocessing": False}
+    model = knl.NLI3D(weights="camera_motion", input_tensor=scaled, **normalized)
+    trained = build(CHECKPOINTS["camera_motion"], **normalized)
     assert model.inputs[0] is inputs
     assert (model.clip, model.class_names) == (trained.clip, trained.class_names)
     x = example((8, 64, 64, 3), batch=1)

@@ -155,8 +155,8 @@ def _write_prediction(model, network, chosen, options, to_source):
         keys = ("clip", "mode", "pool2", "crop", "classifier_activation")
         more = {key: options[key] for key in keys if key in options}
         load = calls.write_call("knl.load_checkpoint", chosen.to, source=to_source, **more)
-    pixels = {"crop": chosen.crop} if chosen.crop not in (None, 224) else {}
-    views = calls.write_call("", model.clip, source=to_source, **pixels)[1:]
+    size = {"crop": chosen.crop} if chosen.crop not in (None, 224) else {}
+    views = calls.write_call("", model.clip, **size)[1:]
     activation = ', activation="softmax"' if chosen.logits else ""
     named = "knl.decode_predictions(probabilities)"
     return f"""\

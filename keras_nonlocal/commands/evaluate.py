@@ -142,7 +142,6 @@ def _view_options(chosen, network):
         "crops_per_clip": chosen.crops,
         # Batches of about 30 views, so that the clips that wait fit into memory.
         "batch_size": max(30 // views, 1),
-        "source": network.source,
         "on_error": "skip",
         "max_broken": 1.0,
     }, sampler

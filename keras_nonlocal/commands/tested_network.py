@@ -15,7 +15,7 @@ from keras_nonlocal.evaluation import resize_input
 from keras_nonlocal.exporting.loading import read_keras_file
 from keras_nonlocal.lists.classes import read_classes
 from keras_nonlocal.models.config import parse_clip
-from keras_nonlocal.models.video_resnet import clip_of, find_input
+from keras_nonlocal.models.video_resnet import clip_of, find_input, takes_pixels
 
 # Clips are spread as the source tests; PyTorchVideo tests by PySlowFast.
 _CONVENTIONS = {
@@ -46,7 +46,7 @@ class TestedNetwork:
 
     Args:
         model: the `keras.Model`, for clips of `crop` pixels.
-        source: whose normalisation its clips have.
+        source: the implementation whose test views it takes.
         clip: frames x stride.
         crop: pixels.
         class_names: names of its classes, or `None`.
@@ -172,7 +172,8 @@ def _load_known(checkpoint, source, clip, crop):
 def _load_keras_file(path, source, clip, crop):
     model = read_keras_file(path)
     network = find_input(model)
-    known = (None if network is None else network.normalization, clip_of(model))
+    pixels = takes_pixels(model)
+    known = (None if pixels is None else network.normalization, clip_of(model))
     for option, given, own, what in (
         ("--source-of-weights", source, known[0], "whose normalization its clips had"),
         ("--clip", clip and clip.partition("@")[0], known[1], "frames x stride of its clips"),
@@ -194,6 +195,13 @@ def _load_keras_file(path, source, clip, crop):
     resized = resize_input(model, crop, crop)
     if resized is not model:
         lines += f"\nmodel = knl.evaluation.resize_input(model, {crop}, {crop})"
+    if not pixels:
+        inputs = keras.Input(resized.input_shape[1:], dtype=resized.inputs[0].dtype)
+        resized = keras.Model(inputs, resized(keras_nonlocal.preprocess_input(inputs, source)))
+        lines += (
+            f"\nclips = keras.Input({resized.input_shape[1:]})"
+            f'\nmodel = keras.Model(clips, model(knl.preprocess_input(clips, "{source}")))'
+        )
     names = network and network.config.class_names
     return TestedNetwork(resized, source, clip, crop, names, lines)
 

@@ -111,7 +111,6 @@ def _train(chosen, recipe, training, validation, devices, settings):
             training,
             training=True,
             batch_size=batch_size,
-            source=model.normalization,
             seed=chosen.seed,
             **recipe.data,
         )
@@ -119,9 +118,7 @@ def _train(chosen, recipe, training, validation, devices, settings):
     tests = None
     if validation is not None:
         options = training_settings.validation_options(chosen, batch_size)
-        tests = clip_dataset(
-            validation, recipe.clip, recipe.crop, source=model.normalization, **options
-        )
+        tests = clip_dataset(validation, recipe.clip, recipe.crop, **options)
     # `train` does so as well; here it comes before anything is printed or written.
     checks.check_before_training(model, clips, tests)
     epochs = recipe.count_epochs(len(clips), batch_size)

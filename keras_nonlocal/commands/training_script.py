@@ -17,7 +17,7 @@ def write_script(chosen, recipe, model, batch_size, devices):
     """
     lines = _write_begin(chosen, recipe, devices)
     lines += _write_videos(chosen)
-    lines += _write_datasets(chosen, model, batch_size)
+    lines += _write_datasets(chosen, batch_size)
     lines += _write_network(chosen, recipe, batch_size, devices)
     lines.append(_write_call_of_train(chosen, recipe, batch_size, devices))
     return "\n".join(lines)
@@ -68,14 +68,12 @@ def _write_videos(chosen):
     return lines
 
 
-def _write_datasets(chosen, model, batch_size):
-    source = model.normalization
-    pixels = {} if source == "video-nonlocal-net" else {"source": source}
-    options = _write_options(batch_size=batch_size, seed=chosen.seed, **pixels)
+def _write_datasets(chosen, batch_size):
+    options = _write_options(batch_size=batch_size, seed=chosen.seed)
     lines = [f"clips = knl.data.clip_dataset(training, training=True, {options}, **recipe.data)"]
     if chosen.validation is not None:
         options = training_settings.validation_options(chosen, batch_size)
-        options = _write_options(**options, **pixels)
+        options = _write_options(**options)
         test = f"knl.data.clip_dataset(validation, recipe.clip, recipe.crop, {options})"
         lines.append(f"tests = {test}")
     return lines

@@ -28,7 +28,6 @@ def clip_dataset(
     augment=None,
     mix=None,
     labels_of="video",
-    source="video-nonlocal-net",
     decoder=None,
     probe=None,
     on_error="raise",
@@ -63,11 +62,10 @@ def clip_dataset(
             `transforms.mirror_labels`. A sequence of class numbers says this for each class.
         color: greatest change of brightness, contrast and saturation in training, as a share.
         augment: a further transform of training clips, of uint8 or float32 in 0..255 before
-            they are normalised, such as `transforms.rand_augment()`.
+            they are batched, such as `transforms.rand_augment()`.
         mix: a function of training batches, such as `transforms.mixup(0.8, classes=400)`.
         labels_of: `"video"`; or in training `"clip"` for lists with events (Charades): the
             classes of the events that go on during the clip.
-        source: whose normalisation, see `transforms.normalize`.
         decoder: a decoder of your own, a callable from path and frame numbers to uint8 frames
             `(len(indices), height, width, 3)`; `None`: PyAV.
         probe: with `decoder`, a callable from path to the number of frames, or to a `VideoInfo`;
@@ -84,10 +82,13 @@ def clip_dataset(
             together it must be given, the same in all.
 
     Returns:
-        A `tf.data.Dataset` of `(clips, labels)`: float32 `(batch, frames, crop, crop, 3)` and
-        int32 `(batch,)`, or float32 `(batch, classes)` for several labels a video. In testing
-        with several views a video, the clips are `(batch, views, frames, crop, crop, 3)`, the
-        crops of the first clip first. Training leaves out the remainder that fills no batch.
+        A `tf.data.Dataset` of `(clips, labels)`: RGB pixels from 0 to 255 of shape `(batch,
+        frames, crop, crop, 3)`, uint8, or float32 where `color`, `augment` or `mix` make floats
+        of them; and int32 `(batch,)`, or float32 `(batch, classes)` for several labels per video.
+        In testing with several views per video, the clips are `(batch, views, frames, crop, crop,
+        3)`, the crops of the first clip first. Training leaves out the remainder that fills no
+        batch. Networks built with `include_preprocessing=False` need `preprocess_input` mapped
+        over the dataset.
 
         For training it has one more method: `dataset.epoch(number, step=0)` gives the batches of
         one epoch from a step on, the same ones each time, so that an interrupted training can go
@@ -151,19 +152,14 @@ def clip_dataset(
             dataset = _map(dataset.skip(before) if before else dataset, prepare)
         else:
             dataset = _map(dataset, _testing_transform(sampler, crop, crops_per_clip))
-        # 4. Batches, the next one ready while the network computes. Normalised last, for floats
-        #    are four times the bytes to copy.
+        # 4. Batches, the next one ready while the network computes.
         dataset = dataset.batch(batch_size, drop_remainder=training)
-        normalize = transforms.normalize(source)
         if training:
-            dataset = _map(dataset, lambda clips, labels, seeds: (normalize(clips), labels, seeds))
             mixed = mix or (lambda clips, labels, seed: (clips, labels))
             dataset = _map(
                 dataset,
                 lambda clips, labels, seeds: mixed(clips, labels, transforms.fold_in(seeds[0], 3)),
             )
-        else:
-            dataset = _map(dataset, lambda clips, labels: (normalize(clips), labels))
         if failures is not None:
             end = _silently(failures.end_epoch, dataset.element_spec)
             dataset = dataset.concatenate(end)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_nonlocal.evaluation.memory import fitting_views, is_out_of_memory
+from keras_nonlocal.models.video_resnet import check_pixels
 
 _LOG = logging.getLogger("keras_nonlocal")
 
@@ -112,6 +113,7 @@ class VideoScorer:
                 "with an axis of views after the batch. "
                 f"Received: clips of shape {clips.shape}. Batch the dataset."
             )
+        check_pixels("dataset", self._model, clips.dtype)
         views = clips.reshape(-1, *clips.shape[-4:])
         if self.views_per_batch is None:
             self.views_per_batch = fitting_views(self._model, views)

@@ -72,7 +72,7 @@ class ResNet3DConfig:
     pooling: str | None = None
     classifier_activation: str | None = "softmax"
     dropout: float = 0.5
-    include_preprocessing: bool = False
+    include_preprocessing: bool = True
     class_names: tuple[str, ...] | None = None
     normalization: str | None = None
     weights: str | None = None

@@ -109,10 +109,6 @@ class VideoResNet(keras.Model):
             names = check_class_names(names, self.output_shape[-1])
         change_config(self, class_names=names)
 
-    def preprocess_input(self, clip):
-        """Returns a clip of pixels as the network takes it, see `preprocess_input`."""
-        return preprocessing.preprocess_input(clip, self)
-
     def decode_predictions(self, probabilities, top=5):
         """Returns the most probable classes by name, see `decode_predictions`."""
         return preprocessing.decode_predictions(probabilities, top, self.class_names)
@@ -131,6 +127,36 @@ def config_of(model):
     """Returns the `ResNet3DConfig` of a network, or of the one inside a model; `None` if none."""
     found = find_input(model)
     return None if found is None else found.config
+
+
+def takes_pixels(model):
+    """Returns whether a model takes pixels, `True`, or normalized clips, `False`; `None` if unknown.
+
+    It is unknown without a network of this package, or with layers before one of normalized clips.
+    """
+    network = find_input(model)
+    if network is None:
+        return None
+    if network.config.include_preprocessing:
+        return True
+    return False if _first_layer(model) is network else None
+
+
+def _first_layer(model):
+    # Layers alone where there are no operations: sequential models.
+    steps = getattr(model, "operations", model.layers)
+    first = next((step for step in steps if not isinstance(step, keras.layers.InputLayer)), None)
+    return _first_layer(first) if isinstance(first, keras.Model) else first
+
+
+def check_pixels(argument, model, dtype):
+    """Raises if clips of integers, which are pixels, are passed to a model of normalized clips."""
+    if takes_pixels(model) is False and "float" not in str(dtype):
+        raise ValueError(
+            f"`{argument}` must be normalized for a network with include_preprocessing=False. "
+            f"Received: clips of {dtype}. Build the network with include_preprocessing=True, or "
+            "map `keras_nonlocal.preprocess_input` over the dataset."
+        )
 
 
 def clip_of(model):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_nonlocal.models.video_resnet import check_pixels
 from keras_nonlocal.training.outputs import find_activation
 
 
@@ -21,8 +22,8 @@ def check_before_training(model, training, validation=None):
             `None`.
 
     Raises:
-        ValueError: if the model is not compiled, a dataset is empty, its clips are bytes or of
-            another length or size than the model takes, its labels are of another kind than
+        ValueError: if the model is not compiled, a dataset is empty, its clips are of another
+            length or size than the model takes or not normalized as it takes them, its labels are of another kind than
             the loss wants, or its batches do not divide by the devices.
 
     Example:
@@ -150,14 +151,7 @@ def _check_clips(name, model, clips):
             f"`{name}` must give batches of shape {wanted}, which the model {model.name!r} takes. "
             f"Received: {shape}. {hint}"
         )
-    if len(wanted) == len(_AXES) and "float" in model.inputs[0].dtype:
-        if not clips.dtype.is_floating:
-            raise ValueError(
-                f"`{name}` must give clips of normalised pixels, float32. Received: "
-                f"{clips.dtype.name}. `data.clip_dataset` normalises them, or "
-                "`keras_nonlocal.preprocess_input`; for a model that does so itself, say "
-                f'keras.Input(..., dtype="{clips.dtype.name}").'
-            )
+    check_pixels(name, model, clips.dtype.name)
     for axis, (given, taken) in enumerate(zip(shape, wanted, strict=True)):
         if axis and None not in (given, taken) and given != taken:
             what = _AXES[axis] if len(wanted) == len(_AXES) else f"size in axis {axis}"

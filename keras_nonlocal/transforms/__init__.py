@@ -7,12 +7,12 @@ is how `clip_dataset` stays reproducible with many clips in preparation at a tim
 they draw anew. `random_flip` takes the clip's label along; `mixup`, `cutmix` and `mix_or_cut`
 take whole batches and their labels.
 
-They work eagerly and inside `tf.data.Dataset.map`. Those that only choose pixels leave bytes as
-they are, which are a quarter of the work; `normalize` comes last.
+They work eagerly and inside `tf.data.Dataset.map`, on pixels from 0 to 255. Those that only choose
+pixels keep uint8, which is a quarter of the bytes of float32.
 """
 
 from keras_nonlocal.transforms.augmentations import rand_augment, random_erasing
-from keras_nonlocal.transforms.color import normalize, random_color
+from keras_nonlocal.transforms.color import random_color
 from keras_nonlocal.transforms.cropping import (
     center_crop,
     random_crop,
@@ -33,7 +33,6 @@ __all__ = [
     "mirror_labels",
     "mix_or_cut",
     "mixup",
-    "normalize",
     "rand_augment",
     "random_color",
     "random_crop",
@@ -58,7 +57,7 @@ def compose(*transforms):
     Example:
 
     ```python
-    prepare = compose(resize_short_side(256), center_crop(224), normalize())
+    prepare = compose(resize_short_side(256), center_crop(224))
     prepare(clip).shape  # (8, 224, 224, 3)
     ```
     """

@@ -1,4 +1,4 @@
-"""The colours of a clip: changed a little in training, brought into a network's range always.
+"""Random changes of the colors of a clip.
 
 Keras' colour layers cannot be used: they draw for each frame, and count their draws, so that
 clips prepared several at a time differ from run to run under the same seed.
@@ -9,7 +9,6 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_nonlocal.implementations import IMPLEMENTATIONS, check_source
 from keras_nonlocal.transforms.seeds import seed_or_new
 
 # What red, green and blue add to the luminance (ITU-R BT.601).
@@ -60,42 +59,5 @@ def random_color(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.0):
         # Grey is the same before and after the matrix, so the mean needs none.
         clip = tf.tensordot(clip, bright * far * tf.transpose(turned), 1)
         return tf.clip_by_value(clip + bright * (1.0 - far) * mean, 0.0, 255.0)
-
-    return apply
-
-
-def normalize(source="video-nonlocal-net"):
-    """Gives clips the range in which a source's networks were trained.
-
-    Args:
-        source: whose mean and standard deviation; see `preprocess_input`.
-
-    Returns:
-        A function from RGB in 0..255 of any type to float32; further axes in front of the
-        clip's are welcome.
-
-    Raises:
-        ValueError: if the source is unknown.
-    """
-    check_source("source", source)
-    facts = IMPLEMENTATIONS[source]
-    # Where all channels are treated alike, bytes become what they shall be in one pass, in half
-    # the time of a cast, a difference and a quotient; the last digit may differ.
-    black, white = (value - np.array(facts.mean) for value in (0, 255))
-    low, high = set(black / facts.std), set(white / facts.std)
-    alike = len(low) == len(high) == 1
-
-    def apply(clip, seed=None):
-        clip = tf.convert_to_tensor(clip)
-        if alike and clip.dtype == tf.uint8:
-            clip = tf.bitcast(clip, tf.quint8)
-            return tf.quantization.dequantize(clip, min(low), max(high), mode="MIN_COMBINED")
-        clip = tf.cast(clip, tf.float32)
-        # Whole rows at a time: over an axis of three, as `keras.layers.Rescaling` goes too,
-        # broadcasting takes three times as long.
-        shape = tf.shape(clip)
-        rows = tf.reshape(clip, [-1, 3 * shape[-2]])
-        mean, std = (tf.tile(part, shape[-2:-1]) for part in (facts.mean, facts.std))
-        return tf.reshape((rows - mean) / std, shape)
 
     return apply

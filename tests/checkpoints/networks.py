@@ -6,6 +6,7 @@ import keras_nonlocal as knl
 from tests.subjects import fill
 
 _SMALL = {"depth": (1, 2, 2, 2), "width": 8, "classes": 5, "dropout": 0.0}
+_SMALL["include_preprocessing"] = False
 VNL, PSF, PTV = "video-nonlocal-net", "pyslowfast", "pytorchvideo"
 MMA, GCV = "mmaction2", "gluoncv"
 

@@ -114,8 +114,9 @@ def test_a_keras_file_is_tested_at_the_size_of_its_training_frames(work, capsys)
     # As a plain loop over the views has it.
     model = evaluation.resize_input(keras.saving.load_model("a.keras"), 37, 37)
     clip = knl.data.EvenClips("4x2", 2, "pyslowfast")
-    options = {"crop": 37, "short_side": 37, "crops_per_clip": 3, "source": "pyslowfast"}
+    options = {"crop": 37, "short_side": 37, "crops_per_clip": 3}
     clips, _ = next(iter(knl.data.clip_dataset("videos", clip, **options)))
+    clips = knl.preprocess_input(clips, "pyslowfast")
     expected = np.stack(
         [np.mean([model.predict_on_batch(view[None])[0] for view in np.asarray(video)], axis=0)
          for video in clips]
@@ -135,15 +136,21 @@ def test_what_other_models_do_not_tell_must_be_said(work, capsys, missing):
     assert f"error: {missing} must be given: a.keras does not tell" in err
 
 
-def test_a_file_of_a_network_tells_what_its_clips_are(work, capsys):
-    network = knl.C2D(source="pyslowfast", clip="4x2", **TINY, class_names=["pan_left", "still"])
-    fill(network).save("net.keras")
+@pytest.mark.parametrize("inside", [True, False], ids=["pixels", "normalized"])
+def test_a_file_of_a_network_tells_what_its_clips_are(inside, work, capsys):
+    options = {**TINY, "include_preprocessing": inside, "class_names": ["pan_left", "still"]}
+    network = fill(knl.C2D(source="pyslowfast", clip="4x2", **options))
+    network.save("net.keras")
     words = ("evaluate", "net.keras", "videos", "--clips", "1", "--crops", "1", "--crop", "32")
     code, _, err = run(capsys, *words, "--out", "test")
     assert code == 0, err
     scores = evaluation.load_scores("test/scores.npz")
-    assert scores.settings["source"] == "pyslowfast" and scores.settings["clip"] == "4x2"
+    assert scores.settings["convention"] == "pyslowfast" and scores.settings["clip"] == "4x2"
     assert scores.classes == ("pan_left", "still")
+    sampler = knl.data.EvenClips("4x2", 1, "pyslowfast")
+    clips, _ = next(iter(knl.data.clip_dataset("videos", sampler, crop=32)))
+    expected = network.predict_on_batch(knl.preprocess_input(clips, network))
+    np.testing.assert_allclose(scores.probabilities, expected, rtol=1e-4, atol=1e-6)
     for option, other in (("--clip", "8x8"), ("--source-of-weights", "gluoncv")):
         code, _, err = run(capsys, *words, option, other)
         assert code == 1

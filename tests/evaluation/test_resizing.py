@@ -8,7 +8,7 @@ import keras_nonlocal as knl
 from keras_nonlocal.evaluation import resize_input
 from tests.subjects import fill
 
-TINY = {"depth": (1, 1, 1, 1), "width": 4, "classes": 5}
+TINY = {"depth": (1, 1, 1, 1), "width": 4, "classes": 5, "include_preprocessing": False}
 
 
 def test_a_file_of_a_smaller_network_answers_as_one_built_larger(tmp_path):

@@ -100,6 +100,13 @@ def test_other_errors_of_the_model_go_on(clips, labels):
         predict_views(Narrow(linear(), 0, RuntimeError("broken")), batches(clips, labels))
 
 
+def test_pixels_are_refused_where_clips_must_be_normalized():
+    tiny = {"depth": (1, 1, 1, 1), "width": 4, "input_shape": (4, 32, 32, 3)}
+    pixels = [(np.zeros((1, 4, 32, 32, 3), "uint8"), np.zeros(1))]
+    with pytest.raises(ValueError, match="`dataset` must be normalized.* Received: clips of uint8"):
+        predict_views(knl.C2D(**tiny, include_preprocessing=False), pixels)
+
+
 def test_memory_is_estimated_by_the_largest_output():
     network = knl.C2D(depth=(1, 1, 1, 1), width=32, input_shape=(4, 32, 32, 3))
     sizes = [np.prod(layer.output.shape[1:]) for layer in network.layers]

@@ -27,6 +27,7 @@ def features(shape=SHAPE):
         input_shape=shape,
         include_top=False,
         pooling="avg",
+        include_preprocessing=False,
     )
 
 

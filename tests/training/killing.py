@@ -49,7 +49,12 @@ def make_non_local(seed):
     """A network of the package, and batches of clips for it."""
     keras.utils.set_random_seed(seed)
     model = keras_nonlocal.NLI3D(
-        depth=(1, 1, 1, 1), width=8, input_shape=(4, 32, 32, 3), classes=3, dropout=0.5
+        depth=(1, 1, 1, 1),
+        width=8,
+        input_shape=(4, 32, 32, 3),
+        classes=3,
+        dropout=0.5,
+        include_preprocessing=False,
     )
     model.compile(make_optimizer(), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model, small.batches(shape=(4, 32, 32, 3))

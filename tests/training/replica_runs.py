@@ -22,7 +22,8 @@ STEPS, BATCH, CLASSES, CLIP = 20, 8, 5, (4, 32, 32, 3)
 
 
 def nli3d():
-    return knl.NLI3D(input_shape=CLIP, depth=(1, 1, 1, 1), width=8, classes=CLASSES, dropout=0.5)
+    options = {"classes": CLASSES, "dropout": 0.5, "include_preprocessing": False}
+    return knl.NLI3D(input_shape=CLIP, depth=(1, 1, 1, 1), width=8, **options)
 
 
 def small():

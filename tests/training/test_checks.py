@@ -63,6 +63,19 @@ def test_open_sizes_pass():
     check_before_training(open_, dataset(shape=(4, 48, 40, 3)))
 
 
+def test_bytes_are_pixels_for_networks_that_take_them(model):
+    check_before_training(model, dataset(dtype="uint8"))
+    normalized = network(include_preprocessing=False)
+    check_before_training(normalized, dataset())
+    message = "`training` must be normalized.* Received: clips of uint8. Build the network with"
+    assert_told(message, check_before_training, normalized, dataset(dtype="uint8"))
+    # What stands before the network may normalize them.
+    inputs = keras.Input(SHAPE)
+    around = keras.Model(inputs, normalized(keras.layers.Rescaling(1 / 255)(inputs)))
+    around.compile("sgd", "sparse_categorical_crossentropy")
+    check_before_training(around, dataset(dtype="uint8"))
+
+
 MISTAKES = {
     "another length": (
         {"shape": (8, 32, 32, 3)},
@@ -75,7 +88,6 @@ MISTAKES = {
     "grey": ({"shape": (4, 32, 32, 1)}, "batches of 3 channels.* Received: 1 channels"),
     "views": ({"shape": (3, *SHAPE)}, "Received: (2, 3, 4, 32, 32, 3). Take one clip a video"),
     "no batches": ({"batch": None}, "Received: (4, 32, 32, 3). Batch the dataset"),
-    "bytes": ({"dtype": "uint8"}, "normalised pixels, float32. Received: uint8.*preprocess_input"),
     "empty": ({"size": 0}, "`training` must hold at least one batch. Received: an empty dataset"),
     "other classes": (
         {"labels": ((7,), "float32")},

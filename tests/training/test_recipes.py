@@ -30,6 +30,7 @@ CLASSES = 6
 def network(recipe=None, builder=knl.C2D, **options):
     several = recipe is not None and recipe.labels == "several"
     options.setdefault("classifier_activation", "sigmoid" if several else "softmax")
+    options.setdefault("include_preprocessing", False)
     shape = (4, 32, 32, 3)
     model = builder(depth=(1, 1, 1, 1), width=4, classes=CLASSES, input_shape=shape, **options)
     if recipe is not None and recipe.weights == "trained":
