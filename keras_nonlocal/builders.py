@@ -61,8 +61,8 @@ def C2D(
         classifier_activation: of the head; `None` for logits. Above 224x224 the head returns
             the mean over the positions of its 7x7 window.
         include_preprocessing: whether the network takes RGB pixels from 0 to 255, of uint8 or
-            float, and normalizes them in float32; `False`: it takes normalized clips, see
-            `keras_nonlocal.preprocess_input`.
+            float, and normalizes them in float32 (default). `False`: it takes normalized clips,
+            see `keras_nonlocal.preprocess_input`.
         source: the implementation to follow, one of "video-nonlocal-net" (default),
             "pyslowfast", "pytorchvideo", "mmaction2", "gluoncv": they differ in padding,
             pooling and steps over frames. "torchvision" and "keras-applications" follow these

@@ -130,7 +130,7 @@ def config_of(model):
 
 
 def takes_pixels(model):
-    """Returns whether a model takes pixels, `True`, or normalized clips, `False`; `None` if unknown.
+    """Returns whether a model takes pixels; `False` for normalized clips, `None` if unknown.
 
     It is unknown without a network of this package, or with layers before one of normalized clips.
     """

@@ -23,8 +23,9 @@ def check_before_training(model, training, validation=None):
 
     Raises:
         ValueError: if the model is not compiled, a dataset is empty, its clips are of another
-            length or size than the model takes or not normalized as it takes them, its labels are of another kind than
-            the loss wants, or its batches do not divide by the devices.
+            length or size than the model takes, or pixels where it takes normalized ones, its
+            labels are of another kind than the loss wants, or its batches do not divide by the
+            devices.
 
     Example:
 
