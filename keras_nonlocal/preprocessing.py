@@ -51,11 +51,17 @@ def preprocess_input(clip, source="video-nonlocal-net"):
         )
     if normalizes_itself:
         return clip
-    mean, std = (np.float32(getattr(IMPLEMENTATIONS[source], name)) for name in ("mean", "std"))
-    if isinstance(clip, np.ndarray):
-        return (clip.astype("float32") - mean) / std
-    clip = ops.cast(clip, "float32")
-    return (clip - ops.convert_to_tensor(mean)) / ops.convert_to_tensor(std)
+    array = isinstance(clip, np.ndarray)
+    lib, x = (np, clip.astype("float32")) if array else (ops, ops.cast(clip, "float32"))
+    record = IMPLEMENTATIONS[source]
+    mean, std = np.float32(record.mean), np.float32(record.std)
+    if len({*record.mean}) == len({*record.std}) == 1:
+        return (x - mean[0]) / std[0]
+    if None in shape[1:]:
+        return (x - mean) / std
+    # Row by row, as arithmetic with three numbers along the last axis is five times as slow.
+    mean, std = np.tile(mean, shape[-2]), np.tile(std, shape[-2])
+    return lib.reshape((lib.reshape(x, (-1, len(mean))) - mean) / std, (-1, *shape[1:]))
 
 
 @functools.cache

@@ -25,7 +25,8 @@ def insert_non_local(model, after, **layer_arguments):
             the rank of the layer's output.
 
     Returns:
-        A functional `keras.Model`; the block after layer `x` is called `x_nonlocal`.
+        A functional `keras.Model`; the block after layer `x` is called `x_nonlocal`. The `config`
+        of a `VideoResNet` stays that of the network as it was built.
 
     Raises:
         ValueError: if a name is unknown, a layer is used more than once or returns several

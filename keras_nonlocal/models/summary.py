@@ -6,7 +6,7 @@ import keras
 
 from keras_nonlocal.keras_models import refuse_tf_keras
 from keras_nonlocal.layers import Conv3D
-from keras_nonlocal.layers.non_local_base import NonLocal
+from keras_nonlocal.layers.non_local import NonLocal
 from keras_nonlocal.models.config import KINDS, ResNet3DConfig
 from keras_nonlocal.models.video_resnet import build_network
 

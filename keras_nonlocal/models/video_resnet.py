@@ -80,7 +80,11 @@ class VideoResNet(keras.Model):
 
     @property
     def config(self):
-        """The configuration as a dictionary of JSON values, see `ResNet3DConfig`."""
+        """The configuration as a dictionary of JSON values, see `ResNet3DConfig`.
+
+        It describes the network as it was built. Blocks that `insert_non_local` added are layers
+        of the model, and of `get_config()`, alone.
+        """
         return config_of(self).to_dict()
 
     @property

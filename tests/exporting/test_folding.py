@@ -6,7 +6,7 @@ import pytest
 
 from keras_nonlocal.exporting import fold
 from keras_nonlocal.layers import BatchNormalization, Conv3D, NonLocal2D, NonLocal3D
-from keras_nonlocal.layers.non_local_base import MODES
+from keras_nonlocal.layers.non_local import MODES
 
 LAST = keras.layers.BatchNormalization
 

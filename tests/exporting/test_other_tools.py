@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 import keras_nonlocal as knl
 from keras_nonlocal.exporting.artefacts import load_artefact
 from keras_nonlocal.exporting.openvino_file import _import_openvino
-from keras_nonlocal.layers.non_local_base import MODES
+from keras_nonlocal.layers.non_local import MODES
 
 
 @pytest.fixture(scope="module")

@@ -233,6 +233,20 @@ def test_state_besides_weights_is_copied(make):
     np.testing.assert_array_equal(grown(x), model(x))
 
 
+def test_a_lambda_in_a_nested_model_needs_trust_as_in_clone_model():
+    inner = keras.Sequential([keras.Input((8, 6, 3)), keras.layers.Lambda(lambda x: 2 * x)])
+    inputs = keras.Input((8, 6, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="conv")(inner(inputs)))
+    for copy in (keras.models.clone_model, lambda model: knl.insert_non_local(model, "conv")):
+        with pytest.raises(ValueError, match=r"keras.config.enable_unsafe_deserialization\(\)"):
+            copy(model)
+    # Until the session is cleared, after the test.
+    keras.config.enable_unsafe_deserialization()
+    grown = knl.insert_non_local(model, "conv")
+    x = example((8, 6, 3))
+    np.testing.assert_array_equal(grown(x), model(x))
+
+
 def test_layers_that_return_several_tensors_are_kept():
     inputs = keras.Input((6, 3), name="x")
     sequence, state = keras.layers.GRU(4, return_sequences=True, return_state=True, name="gru")(
