@@ -67,7 +67,7 @@ def clip_dataset(
         mix: a function of training batches, such as `transforms.mixup(0.8, classes=400)`.
         labels_of: `"video"`; or in training `"clip"` for lists with events (Charades): the
             classes of the events that go on during the clip.
-        source: whose normalisation, see `transforms.normalize`.
+        source: whose normalisation, see `transforms.normalize`. `None`: clips stay pixels.
         decoder: a decoder of your own, a callable from path and frame numbers to uint8 frames
             `(len(indices), height, width, 3)`; `None`: PyAV.
         probe: with `decoder`, a callable from path to the number of frames, or to a `VideoInfo`;
@@ -154,7 +154,7 @@ def clip_dataset(
         # 4. Batches, the next one ready while the network computes. Normalised last, for floats
         #    are four times the bytes to copy.
         dataset = dataset.batch(batch_size, drop_remainder=training)
-        normalize = transforms.normalize(source)
+        normalize = tf.identity if source is None else transforms.normalize(source)
         if training:
             dataset = _map(dataset, lambda clips, labels, seeds: (normalize(clips), labels, seeds))
             mixed = mix or (lambda clips, labels, seed: (clips, labels))
