@@ -140,7 +140,8 @@ def _run(chosen):
         more["class_names"] = read_classes(chosen.classes)
         lines.append(f"names = {calls.write_call('read_classes', chosen.classes)}")
     if chosen.clips:
-        check_takes_floats(facts, chosen.model)
+        if not facts.include_preprocessing:
+            check_takes_floats(facts, chosen.model)
         facts = facts_of(model, shape, **_said(chosen))
         with printing.told_in_words_of_the_command(_WORDS_OF_VIDEOS):
             videos = data.read_videos(chosen.clips)
@@ -148,10 +149,14 @@ def _run(chosen):
         if chosen.quantize == "int8":
             # Where there are few videos, several clips of each: half to calibrate, half to compare.
             views["clips_per_video"] = -(-2 * LEAST_CALIBRATION_CLIPS // len(videos))
-        more["clips"] = data.clip_dataset(videos, **views)
+        clips = data.clip_dataset(videos, **views)
         lines.append(f"videos = {calls.write_call('knl.data.read_videos', chosen.clips)}")
-        views = calls.write_call("", **views)[1:]
-        lines.append(f"clips = knl.data.clip_dataset(videos, {views}")
+        lines.append(f"clips = knl.data.clip_dataset(videos, {calls.write_call('', **views)[1:]}")
+        if not facts.include_preprocessing:
+            clips = clips.map(lambda clips, labels: (facts.prepare(clips), labels))
+            prepare = f"knl.preprocess_input(clips, {facts.source!r})"
+            lines.append(f"clips = clips.map(lambda clips, labels: ({prepare}, labels))")
+        more["clips"] = clips
     try:
         written = export(model, path, **options, **more)
     except tf.errors.OpError as error:
@@ -217,7 +222,7 @@ def _view_options(facts):
             "--crop must be given with --clips where MODEL leaves its size open. Received: an "
             f"input of shape {facts.input_shape}."
         )
-    return {"clip": facts.clip, "crop": height, "batch_size": 4, "source": facts.source}
+    return {"clip": facts.clip, "crop": height, "batch_size": 4}
 
 
 def _describe(found):

@@ -98,7 +98,8 @@ def _open(chosen):
 
 def _complete(facts, chosen):
     """The facts, with what the options add."""
-    check_takes_floats(facts, chosen.model)
+    if not facts.include_preprocessing:
+        check_takes_floats(facts, chosen.model)
     shape = facts.input_shape
     if len(shape) != 4 or shape[1] != shape[2]:
         raise ValueError(
@@ -143,10 +144,9 @@ def _read_clips(video, facts, chosen):
         data.EvenClips(facts.clip, chosen.clips, convention),
         crop=facts.input_shape[1] or chosen.crop or 224,
         batch_size=1,
-        source=facts.source,
     )
     ((clips, _),) = dataset.as_numpy_iterator()
-    return clips if chosen.clips == 1 else clips[0]
+    return facts.prepare(clips if chosen.clips == 1 else clips[0])
 
 
 def _name_best(values, facts, top):

@@ -18,7 +18,8 @@ class Artefact:
     Attributes:
         format: `"saved_model"`, `"tflite"`, `"onnx"`, `"openvino"` or `"keras"`.
         runtime: what runs it, with its version, such as "ai-edge-litert 2.3.0".
-        facts: what travelled with it, or `None` for a file that others made.
+        facts: what travels with it, or `None` for a file that others made. `facts.prepare` makes
+            pixels from 0 to 255 what `predict` takes.
         predict: from clips `(n, *facts.input_shape)` as the network takes them, to float32
             `(n, classes)`.
         operations: how often each operation stands in its graph, where the format tells.

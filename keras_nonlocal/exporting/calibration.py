@@ -9,8 +9,8 @@ CALIBRATION_CLIPS = 100
 LEAST_CALIBRATION_CLIPS = 10
 
 
-def take_clips(clips, shape, dtype, least=1):
-    """Gives the first clips of what a user has, as an array.
+def take_clips(clips, shape, dtype, least=1, pixels=False):
+    """Returns the first clips of what a user has, as an array.
 
     Args:
         clips: an array `(clips, *shape)`, or an iterable of batches, such as a
@@ -19,12 +19,14 @@ def take_clips(clips, shape, dtype, least=1):
         shape: of one clip, `None` where any size will do.
         dtype: of the model's input.
         least: how many there must be.
+        pixels: whether the model takes pixels, which are from 0 to 255.
 
     Returns:
         Array of at most 100 clips.
 
     Raises:
-        ValueError: if there are too few, of another shape, or with values that are no numbers.
+        ValueError: if there are too few, of another shape, or with values that are no numbers or,
+            where pixels are expected, none of pixels.
     """
     if not hasattr(clips, "shape"):
         numbered = hasattr(clips, "__getitem__") and hasattr(clips, "__len__")
@@ -75,6 +77,12 @@ def take_clips(clips, shape, dtype, least=1):
             "`clips` must hold numbers alone. Received: NaN or infinite values. Look for the video "
             "that they come from."
         )
+    if pixels and (clips.min() < 0 or clips.max() > 255):
+        raise ValueError(
+            "`clips` must be pixels from 0 to 255, as the model normalizes them itself. Received: "
+            f"values from {clips.min():.3g} to {clips.max():.3g}. Pass them as they are decoded, "
+            "without preprocess_input."
+        )
     return clips
 
 
@@ -98,21 +106,22 @@ def split_clips(clips, quantize, most):
     return clips, clips[:: -(-len(clips) // most)], of
 
 
-def make_noise(shape, dtype, count=4):
-    """Clips of noise in the range of normalised pixels, where there are no real ones.
+def make_noise(shape, dtype, pixels=False, count=4):
+    """Returns clips of noise, where there are no real ones.
 
     Args:
         shape: of one clip, without unknown sizes.
         dtype: of the model's input; of integers, pixels in 0..255.
+        pixels: whether floats are pixels in 0..255 as well; otherwise they are normalized.
         count: how many.
 
     Returns:
         Array `(count, *shape)`, the same each time.
     """
     noise = np.random.default_rng(0).normal(size=(count, *shape))
-    return (
-        noise.astype(dtype) if "float" in dtype else np.clip(64 * noise + 128, 0, 255).astype(dtype)
-    )
+    if pixels or "float" not in dtype:
+        noise = np.clip(np.round(64 * noise + 128), 0, 255)
+    return noise.astype(dtype)
 
 
 def example_shape(shape):

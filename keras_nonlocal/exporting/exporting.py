@@ -14,7 +14,6 @@ from keras_nonlocal.exporting.facts import facts_of
 from keras_nonlocal.exporting.folding import fold
 from keras_nonlocal.exporting.graph import check_graph, is_in_training, resolve_input_shape
 from keras_nonlocal.exporting.tflite import QUANTIZATIONS, write_tflite
-from keras_nonlocal.preprocessing import preprocess_input
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORMATS = ("saved_model", "tflite", "onnx", "openvino")
@@ -59,17 +58,19 @@ def export(
         quantize: of TFLite's weights and activations. `None`: float32; `"float16"`: weights
             in half the space; `"dynamic"`: 8-bit weights, fast on CPUs; `"int8"`: 8-bit
             weights and activations, inputs and outputs still float32.
-        clips: clips as the model takes them, an array `(clips, ...)` or a `tf.data.Dataset` of
+        clips: clips as the model takes them (pixels from 0 to 255, unless it was built with
+            `include_preprocessing=False`), an array `(clips, ...)` or a `tf.data.Dataset` of
             batches (with or without labels). The first 100 are used. `"int8"` sets its ranges by
             them, and needs 10; from 20 on, it is compared on a third of them, which are left out of
             the ranges. Every export is compared on up to 32. `None`: compared on noise.
         input_shape: `(frames, height, width, channels)`, to fix sizes that the model leaves
             unknown; TFLite needs them all.
-        class_names: names of the classes in index order. `None`: those that the model remembers.
-        source: whose range of pixels the model takes, see `preprocess_input`. `None`: what the
-            model remembers; one that came from a `.keras` file remembers nothing, and its export
-            takes what the model takes.
-        clip: frames x stride of its clips, such as `"8x8"`. `None`: what the model remembers.
+        class_names: names of the classes in index order. `None`: those of the model's
+            configuration.
+        source: the implementation whose mean and standard deviation normalize the clips of a
+            model, see `preprocess_input`, if its configuration does not tell. `None`: that of the
+            configuration. The export of a model without one takes what the model takes.
+        clip: frames x stride of its clips, such as `"8x8"`. `None`: that of the configuration.
         tolerance: largest accepted difference from the model's answers, as a share of the largest
             answer. Where the model's two highest values differ by more, the top class must be the
             same. `None`: 1e-4, with quantized weights 0.01 (`"float16"`), 0.1 (`"dynamic"`) and
@@ -123,7 +124,8 @@ def export(
     given = clips is not None
     if given:
         least = calibration.LEAST_CALIBRATION_CLIPS if quantize == "int8" else 1
-        clips = calibration.take_clips(clips, shape, facts.dtype, least)
+        pixels = facts.include_preprocessing
+        clips = calibration.take_clips(clips, shape, facts.dtype, least, pixels)
     elif quantize == "int8":
         raise ValueError(
             "`clips` must hold clips that are typical for the use where quantize='int8', as "
@@ -131,7 +133,8 @@ def export(
             "an array or a tf.data.Dataset, or use quantize='dynamic', which needs none."
         )
     else:
-        clips = calibration.make_noise(calibration.example_shape(shape), facts.dtype)
+        noise_shape = calibration.example_shape(shape)
+        clips = calibration.make_noise(noise_shape, facts.dtype, facts.include_preprocessing)
     most = _count_compared(clips[0].size)
     clips, compared, of = calibration.split_clips(clips, quantize, most)
     of = of if given else "noise"
@@ -174,12 +177,12 @@ def _write(model, path, facts, format, quantize, clips, input_shape, top):
 
 
 def _compare_pixels(model, written, facts, tolerance, path):
-    """Holds what clients get for pixels to the model's answer to the same, prepared in Python."""
+    """Compares what clients get for pixels with the model's answer to the same pixels."""
     from keras_nonlocal.exporting.saved_model import serve_pixels
 
     shape = calibration.example_shape(facts.input_shape)
     pixels = calibration.make_noise(shape, "uint8", count=1)
-    expected = agreement.answers_of(model, preprocess_input(pixels, facts.source))
+    expected = agreement.answers_of(model, facts.prepare(pixels))
     found = serve_pixels(written, pixels)
     agreement.compare(found, expected, tolerance, "noise", model.name, path, facts.output)
 

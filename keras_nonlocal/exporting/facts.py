@@ -1,4 +1,4 @@
-"""What whoever feeds an exported network must know; it travels inside the export."""
+"""What a client of an exported network must know; it travels inside the export."""
 
 import dataclasses
 import json
@@ -7,7 +7,8 @@ import re
 import keras
 
 from keras_nonlocal.implementations import IMPLEMENTATIONS, check_source
-from keras_nonlocal.models.video_resnet import config_of, find_input
+from keras_nonlocal.models.video_resnet import config_of, find_input, first_layer
+from keras_nonlocal.preprocessing import preprocess_input
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,11 +20,14 @@ class Facts:
         dtype: of the network's input.
         output: `"probabilities"`, or `"scores"` of which no softmax was taken.
         class_names: in index order, or `None` if they are unknown.
-        source: whose range of pixels the network takes, see `preprocess_input`. `None`: its
-            pixels are prepared in a way of its own, and exports take what the network takes.
+        source: the implementation whose mean and standard deviation normalize the pixels, see
+            `preprocess_input`. `None`: the range of the input is unknown, and exports take what
+            the network takes.
         clip: frames x stride of the clips that it is meant for, such as "8x8", or `None`.
         short_side: pixels to which the shorter side of frames is resized before the middle is
             cut out, or `None` where the network has no fixed size.
+        include_preprocessing: whether the network takes RGB pixels from 0 to 255 and normalizes
+            them itself. `False`: its input is normalized before, as by `source`.
     """
 
     input_shape: tuple[int | None, ...]
@@ -33,15 +37,20 @@ class Facts:
     source: str | None = None
     clip: str | None = None
     short_side: int | None = None
+    include_preprocessing: bool = False
+
+    def prepare(self, pixels):
+        """Returns clips of RGB pixels from 0 to 255 as the network takes them."""
+        return pixels if self.include_preprocessing else preprocess_input(pixels, self.source)
 
     def names_as_lines(self):
         """Gives the names of the classes as text, one a line, in index order."""
         return "".join(f"{name}\n" for name in self.class_names)
 
     def to_json(self):
-        """Gives the facts as text, with the numbers of the normalisation written out."""
+        """Returns the facts as text, with the numbers of a normalization that clients must do."""
         facts = dataclasses.asdict(self)
-        if self.source is not None:
+        if self.source is not None and not self.include_preprocessing:
             implementation = IMPLEMENTATIONS[self.source]
             facts["normalization"] = {"mean": implementation.mean, "std": implementation.std}
         return json.dumps(facts, indent=1)
@@ -50,47 +59,49 @@ class Facts:
     def from_json(cls, text):
         """Reads what `to_json` wrote."""
         facts = json.loads(text)
+        facts.pop("normalization", None)
         names = facts["class_names"]
-        return cls(
-            input_shape=tuple(facts["input_shape"]),
-            class_names=None if names is None else tuple(names),
-            **{key: facts[key] for key in ("dtype", "output", "source", "clip", "short_side")},
-        )
+        facts["class_names"] = None if names is None else tuple(names)
+        return cls(**{**facts, "input_shape": tuple(facts["input_shape"])})
 
 
 def facts_of(model, input_shape, class_names=None, source=None, clip=None):
-    """Gathers the facts of a model: those of its configuration, unless they are given.
+    """Returns the facts of a model: those of its configuration, unless they are given.
 
     Args:
         model: `keras.Model` of one input and one output.
         input_shape: of one example, as it is to be exported.
         class_names, source, clip: see `Facts`; `None`: those of the network in the model. Its
-            source is that of the model only if no layer changes clips before the network.
+            source, and that it takes pixels, are those of the model only if no layer changes
+            clips before the network.
 
     Returns:
         A `Facts`.
 
     Raises:
         ValueError: if there are not as many names as classes, if `clip` has other frames than the
-            input, if the source is unknown, or given for a model that does not take RGB clips of
-            floats.
+            input, if the source is unknown, is not the network's, or is given for a model that
+            takes no RGB clips of floats.
     """
     dtype = keras.backend.standardize_dtype(model.inputs[0].dtype)
-    takes_clips = len(input_shape) == 4 and input_shape[-1] == 3 and "float" in dtype
     network = find_input(model)
     inside = network is not None and network.config.include_preprocessing
-    first = network is not None and _first_layer(model) is network
-    own = network.normalization if first and not inside else None
+    first = network is not None and first_layer(model) is network
+    own = network.normalization if first else None
+    takes_pixels = first and inside
+    takes_clips = (
+        len(input_shape) == 4 and input_shape[-1] == 3 and (takes_pixels or "float" in dtype)
+    )
     if source is not None:
         check_source("source", source)
-        if inside:
+        if inside and not first:
             raise ValueError(
-                f"`source` must be None for a network that normalizes its pixels. Received: "
-                f"source={source!r}. Leave it out."
+                "`source` must be None for a model that normalizes its pixels behind other layers. "
+                f"Received: source={source!r}. Leave it out."
             )
         if own not in (None, source):
             raise ValueError(
-                f"`source` must be {own!r}, by which the model was trained. Received: "
+                f"`source` must be {own!r}, whose normalization the model has. Received: "
                 f"source={source!r}. Leave it out."
             )
         if not takes_clips:
@@ -112,6 +123,7 @@ def facts_of(model, input_shape, class_names=None, source=None, clip=None):
         source=source,
         clip=_clip_of(model, clip, input_shape[0] if takes_clips else None),
         short_side=_short_side_of(height) if source is not None and square else None,
+        include_preprocessing=takes_pixels,
     )
 
 
@@ -119,14 +131,6 @@ def frames_of(clip):
     """Gives the number of frames of a clip such as "8x8", or `None` if it is none."""
     frames = re.fullmatch(r"(\d+)x\d+(@.+)?", clip) if isinstance(clip, str) else None
     return frames and int(frames[1])
-
-
-def _first_layer(model):
-    """Returns the layer or operation, of the model or of one inside it, that takes its input."""
-    # Layers alone where there are no operations: sequential models.
-    steps = getattr(model, "operations", model.layers)
-    first = next((step for step in steps if not isinstance(step, keras.layers.InputLayer)), None)
-    return _first_layer(first) if isinstance(first, keras.Model) else first
 
 
 def _clip_of(model, clip, frames):

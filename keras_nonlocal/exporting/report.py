@@ -49,7 +49,9 @@ def make_report(artefact, path, agreement, clip, quantize=None):
 def _takes(facts):
     if facts is None or facts.source is None:
         return "what the model takes"
-    return f"RGB clips, normalised as by {facts.source}"
+    if facts.include_preprocessing:
+        return "RGB pixels from 0 to 255"
+    return f"RGB clips, normalized as by {facts.source}"
 
 
 def time_per_clip(artefact, clip):

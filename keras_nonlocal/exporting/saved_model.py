@@ -16,11 +16,11 @@ _EXTRA = "assets.extra"
 def write_saved_model(network, path, facts, top=5):
     """Writes a network as a SavedModel folder, with signatures for TF Serving.
 
-    All signatures take any number of clips at once. Where it is known in which range the network
-    wants its pixels, there are `serving_default` for uint8 clips `(batch, frames, height, width,
+    All signatures take any number of clips at once. If the network takes pixels, or clips of a
+    known normalization, there are `serving_default` for uint8 clips `(batch, frames, height, width,
     3)`, `float_pixels` for the same in float32, 0..255, and `jpeg` for encoded frames, strings of
-    shape `(batch, frames)`. Frames of a network of one square size may have any size: what is not
-    of the network's own is resized and cut as in its tests. Otherwise `serving_default` takes
+    shape `(batch, frames)`. Frames of a network of one square size may have any size: those of
+    another size are resized and cropped as in its tests. Otherwise `serving_default` takes
     what the network takes, as the signature `network` and the function `serve` always do.
 
     The signatures but `network` also give the classes of the highest values: `top_indices`,
@@ -51,7 +51,7 @@ def write_saved_model(network, path, facts, top=5):
     if facts.class_names is not None:
         (extra / "classes.txt").write_text(facts.names_as_lines(), encoding="utf-8")
     warm_up = extra / "tf_serving_warmup_requests"
-    write_warm_up(warm_up, signatures, network.name, facts.short_side)
+    write_warm_up(warm_up, signatures, network.name, facts)
 
 
 def save_network(network, path):

@@ -72,8 +72,6 @@ def _make_prepare(spec, facts):
     """A function from pixels or JPEG frames to what the network takes, and what it is sent."""
     import tensorflow as tf
 
-    from keras_nonlocal import transforms
-
     if spec.shape.rank != 5 or spec.shape[-1] != 3:
         raise ValueError(
             "`facts.source` must be None but for networks of RGB clips (frames, height, width, "
@@ -82,7 +80,6 @@ def _make_prepare(spec, facts):
         )
     frames, *sizes = spec.shape[1:4]
     fit = _make_fit(sizes, facts.short_side)
-    normalize = transforms.normalize(facts.source)
     pixels = (None, frames, *(sizes if fit is None else (None, None)), 3)
 
     def prepare(clips):
@@ -93,14 +90,17 @@ def _make_prepare(spec, facts):
             clips = tf.ensure_shape(clips, pixels)
             if fit is not None:
                 clips = _for_each(fit, clips, (*sizes, 3), clips.dtype)
-        clips = tf.ensure_shape(normalize(clips), (None, frames, *sizes, 3))
+        clips = tf.ensure_shape(facts.prepare(clips), (None, frames, *sizes, 3))
         return tf.cast(clips, spec.dtype)
 
-    return prepare, {
+    specs = {
         "serving_default": tf.TensorSpec(pixels, tf.uint8, name="clips"),
         "float_pixels": tf.TensorSpec(pixels, tf.float32, name="clips"),
         "jpeg": tf.TensorSpec((None, frames), tf.string, name="frames"),
     }
+    if spec.dtype.is_integer:
+        del specs["float_pixels"]
+    return prepare, specs
 
 
 def _make_fit(sizes, short_side):

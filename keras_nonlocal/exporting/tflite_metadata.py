@@ -24,7 +24,7 @@ _RGB = 1
 
 
 def add_metadata(content, facts, name):
-    """Gives a TFLite file what whoever runs it must know.
+    """Adds to a TFLite file what its clients must know.
 
     Args:
         content: bytes of a TFLite file.
@@ -134,6 +134,9 @@ def _describe_clip(facts):
     if facts.source is not None:
         implementation = IMPLEMENTATIONS[facts.source]
         numbers = {0: list(implementation.mean), 1: list(implementation.std)}
+        if facts.include_preprocessing:
+            # By these, tools that ask for a normalization of floats pass pixels as they are.
+            numbers = {0: [0.0] * 3, 1: [1.0] * 3}
         fields[4] = [_Table({0: _NORMALIZATION, 1: _Table(numbers)})]
     return _Table(fields)
 

@@ -13,8 +13,8 @@ _NAME, _SIGNATURE_NAME = 1, 3
 _KEY, _VALUE = 1, 2
 
 
-def write_warm_up(path, signatures, name, short_side):
-    """Writes one request for each signature: a clip of one grey.
+def write_warm_up(path, signatures, name, facts):
+    """Writes one request for each signature: a clip of one gray.
 
     Where sizes are free, 8 frames of 64 x 64 stand for all. A network that does not take these
     gets no request, for one that fails keeps TF Serving from loading it.
@@ -23,26 +23,26 @@ def write_warm_up(path, signatures, name, short_side):
         path: file to write, TFRecords.
         signatures: dict of `tf.function`, each of one input signature.
         name: of the network, for the server's log.
-        short_side: pixels of the frames' shorter side where they are resized, or `None`.
+        facts: `Facts` of the network.
     """
     import tensorflow as tf
 
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, function in signatures.items():
             (spec,) = function.input_signature
-            proto = _make_example(spec, short_side)
+            proto = _make_example(spec, facts)
             # Frames may be free where space is not; where it is resized, height and width may be.
-            free = spec.shape[1:] if short_side is None else spec.shape[1:2]
+            free = spec.shape[1:] if facts.short_side is None else spec.shape[1:2]
             if None in free and not _runs(function, proto):
                 continue
             writer.write(_predict_log(name, signature, spec.name, proto))
 
 
-def _make_example(spec, short_side):
+def _make_example(spec, facts):
     """A `TensorProto` of one clip, which states its one value once."""
     import tensorflow as tf
 
-    rank = spec.shape.rank
+    rank, short_side = spec.shape.rank, facts.short_side
     # As clients send them, wider than high and not yet cut.
     space = (64, 64) if short_side is None else (short_side, short_side * 4 // 3)
     free = (1, 8, *space, 3) if rank == 5 else (1, 8) if rank == 2 else (1, *(64,) * (rank - 1))
@@ -51,7 +51,8 @@ def _make_example(spec, short_side):
         picture = tf.io.encode_jpeg(np.full((*space, 3), 128, np.uint8))
         value = tf.make_tensor_proto(picture)
     else:
-        value = tf.make_tensor_proto(128 if spec.dtype.is_integer else 0.5, spec.dtype)
+        pixels = spec.dtype.is_integer or facts.include_preprocessing
+        value = tf.make_tensor_proto(128 if pixels else 0.5, spec.dtype)
     value.tensor_shape.CopyFrom(tf.TensorShape(shape).as_proto())
     return value
 

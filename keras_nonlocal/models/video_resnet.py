@@ -143,14 +143,15 @@ def takes_pixels(model):
         return None
     if network.config.include_preprocessing:
         return True
-    return False if _first_layer(model) is network else None
+    return False if first_layer(model) is network else None
 
 
-def _first_layer(model):
+def first_layer(model):
+    """Returns the layer or operation, of a model or of one inside it, that takes its input."""
     # Layers alone where there are no operations: sequential models.
     steps = getattr(model, "operations", model.layers)
     first = next((step for step in steps if not isinstance(step, keras.layers.InputLayer)), None)
-    return _first_layer(first) if isinstance(first, keras.Model) else first
+    return first_layer(first) if isinstance(first, keras.Model) else first
 
 
 def check_pixels(argument, model, dtype):

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 import keras_nonlocal
+from keras_nonlocal.models.config import ResNet3DConfig
+from keras_nonlocal.models.video_resnet import VideoInput, VideoResNet
 
-SHAPE = (8, 32, 32, 3)
+SHAPE = (4, 32, 32, 3)
 
 
 def _randomise(model, seed=0):
@@ -46,11 +48,15 @@ NETWORKS = {
     "NLI3D frozen": lambda **kw: keras_nonlocal.NLI3D(
         depth=(1, 1, 1, 1), non_local=[(3, 0)], frozen_norm=True, **kw
     ),
+    "NLI3D 3x3x3": lambda **kw: keras_nonlocal.NLI3D(
+        depth=(1, 1, 1, 1), non_local=[(3, 0)], inflation="3x3x3", **kw
+    ),
 }
 
 
 def _build(name, **arguments):
-    arguments = {"width": 8, "classes": 5, "input_shape": SHAPE, **arguments}
+    usual = {"width": 4, "classes": 5, "input_shape": SHAPE, "include_preprocessing": True}
+    arguments = {**usual, **arguments}
     return _randomise(NETWORKS[name](**arguments))
 
 
@@ -58,9 +64,24 @@ def _build(name, **arguments):
 _network = functools.cache(_build)
 
 
+def _video_network(layers, shape, **config):
+    """A `VideoResNet` of other layers, which costs less than a real one."""
+    inputs = keras.Input(shape)
+    x = VideoInput(ResNet3DConfig(input_shape=shape, **config))(inputs)
+    for layer in layers:
+        x = layer(x)
+    return _randomise(VideoResNet(inputs, x))
+
+
+@pytest.fixture(scope="session")
+def video_network():
+    return _video_network
+
+
 @pytest.fixture(scope="session")
 def clips():
-    return np.random.default_rng(1).normal(size=(3, *SHAPE)).astype("float32")
+    """Clips of pixels, in the type of the networks' input."""
+    return np.random.default_rng(1).integers(0, 256, (3, *SHAPE)).astype("float32")
 
 
 @pytest.fixture(params=["C2D", "I3D 3x3x3", "NLC2D", "NLI3D frozen"], scope="session")

@@ -67,7 +67,27 @@ def test_clips_compared_are_spread_and_new_to_int8(count, quantize, most, compar
         np.testing.assert_array_equal(left, clips)
 
 
-def test_noise_is_pixels_for_integers():
-    noise = make_noise(example_shape((None, None, None, 3)), "uint8")
-    assert noise.shape == (4, 8, 64, 64, 3) and noise.dtype == np.uint8
-    assert noise.std() > 30
+@pytest.mark.parametrize(
+    "pixels", [CLIPS[:12], CLIPS[:12] / 5 + 0.5], ids=["normalized", "negative"]
+)
+def test_normalized_clips_are_refused_where_pixels_are_expected(pixels):
+    with pytest.raises(ValueError, match="`clips` must be pixels from 0 to 255.*values from -"):
+        take_clips(pixels, SHAPE, "float32", pixels=True)
+
+
+def test_pixels_of_eight_bits_are_taken():
+    pixels = np.random.default_rng(0).integers(0, 256, (12, *SHAPE)).astype("uint8")
+    for given in (pixels, [(pixels[:5], 0), (pixels[5:], 1)]):
+        taken = take_clips(given, SHAPE, "float32", pixels=True)
+        assert taken.dtype == np.float32
+        np.testing.assert_array_equal(taken, pixels)
+    with pytest.raises(ValueError, match="values from 0 to 510"):
+        take_clips(2.0 * pixels, SHAPE, "float32", pixels=True)
+
+
+@pytest.mark.parametrize("dtype, pixels", [("uint8", False), ("uint8", True), ("float32", True)])
+def test_noise_is_pixels_for_integers_and_networks_of_pixels(dtype, pixels):
+    noise = make_noise(example_shape((None, None, None, 3)), dtype, pixels)
+    assert noise.shape == (4, 8, 64, 64, 3) and noise.dtype == dtype
+    assert noise.std() > 30 and noise.min() == 0 and noise.max() == 255
+    np.testing.assert_array_equal(noise, np.round(noise))

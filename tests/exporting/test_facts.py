@@ -1,9 +1,11 @@
-"""What is known of a model, and what travels of it."""
+"""What is known of a model, and what travels with its export."""
+
+import json
 
 import keras
+import numpy as np
 import pytest
 
-import keras_nonlocal
 from keras_nonlocal.exporting.facts import Facts, facts_of
 from keras_nonlocal.models.config import ResNet3DConfig
 from keras_nonlocal.models.video_resnet import VideoInput
@@ -59,14 +61,29 @@ def test_names_of_another_classifier_do_not_count():
     ],
 )
 def test_the_short_side_follows_from_a_square(shape, short_side):
-    model = keras_nonlocal.C2D(depth=(1, 1, 1, 1), width=4, input_shape=(8, None, None, 3))
-    assert facts_of(model, shape).short_side == short_side
+    for inside in (False, True):
+        model = classifier("softmax", source="gluoncv", include_preprocessing=inside)
+        assert facts_of(model, shape).short_side == short_side
 
 
-def test_facts_survive_the_way_through_a_file():
-    facts = Facts((8, None, None, 3), "uint8", "scores", ("a", "ä"), "gluoncv", "8x8@30", 73)
+@pytest.mark.parametrize("inside", [False, True])
+def test_facts_survive_the_way_through_a_file(inside):
+    facts = Facts(
+        (8, None, None, 3), "uint8", "scores", ("a", "ä"), "gluoncv", "8x8@30", 73, inside
+    )
     assert Facts.from_json(facts.to_json()) == facts
     assert Facts.from_json(Facts((4,)).to_json()) == Facts((4,))
+    # Only numbers of a normalization that a reader of the file must do.
+    assert ("normalization" in json.loads(facts.to_json())) is not inside
+
+
+def test_pixels_are_normalized_once():
+    pixels = np.arange(12, dtype="uint8").reshape(1, 2, 2, 3)
+    facts = Facts((1, 2, 2, 3), source="mmaction2")
+    expected = (pixels - np.array([123.675, 116.28, 103.53])) / [58.395, 57.12, 57.375]
+    np.testing.assert_allclose(facts.prepare(pixels), expected, atol=1e-6)
+    facts = Facts((1, 2, 2, 3), source="mmaction2", include_preprocessing=True)
+    np.testing.assert_array_equal(facts.prepare(pixels), pixels)
 
 
 def test_a_softmax_inside_a_nested_model_makes_probabilities():
@@ -83,17 +100,35 @@ def test_a_clip_of_other_frames_does_not_count(clip, kept):
     assert facts_of(model, (None, 8, 8, 3)).clip == clip
 
 
-def test_given_facts_replace_those_of_the_network_but_for_its_normalization():
-    model = classifier("softmax", source="gluoncv", clip="4x2")
+@pytest.mark.parametrize("inside", [False, True])
+def test_given_facts_replace_those_of_the_network_but_for_its_normalization(inside):
+    model = classifier("softmax", source="gluoncv", clip="4x2", include_preprocessing=inside)
     facts = facts_of(model, (4, 8, 8, 3), clip="4x8@30", source="gluoncv")
-    assert (facts.clip, facts.source) == ("4x8@30", "gluoncv")
-    with pytest.raises(ValueError, match="`source` must be 'gluoncv', by which the model was"):
+    assert (facts.clip, facts.source, facts.include_preprocessing) == ("4x8@30", "gluoncv", inside)
+    with pytest.raises(ValueError, match="`source` must be 'gluoncv', whose normalization the mod"):
         facts_of(model, (4, 8, 8, 3), source="mmaction2")
 
 
-def test_networks_that_take_pixels_need_no_source():
-    model = classifier("softmax", clip="4x2", include_preprocessing=True)
-    assert facts_of(model, (4, 8, 8, 3)).source is None
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_networks_that_take_pixels_need_no_source(dtype):
+    config = {"source": "gluoncv", "clip": "4x2", "classes": 3, "class_names": ["a", "b", "c"]}
+    model = classifier("softmax", dtype, **config, include_preprocessing=True)
+    expected = Facts(
+        (4, 8, 8, 3), dtype, "probabilities", ("a", "b", "c"), "gluoncv", "4x2", 9, True
+    )
+    assert facts_of(model, (4, 8, 8, 3)) == expected
+    outer = keras.Input((4, 8, 8, 3), dtype=dtype)
+    assert facts_of(keras.Model(outer, model(outer)), (4, 8, 8, 3)) == expected
+
+
+def test_pixels_of_a_network_behind_other_layers_are_unknown():
+    network = classifier("softmax", source="gluoncv", include_preprocessing=True)
+    scale = keras.layers.Rescaling(255.0)
+    model = keras.Sequential([keras.Input((4, 8, 8, 3)), scale, network])
+    facts = facts_of(model, (4, 8, 8, 3))
+    assert (facts.source, facts.include_preprocessing) == (None, False)
+    with pytest.raises(ValueError, match="must be None for a model that normalizes .* behind"):
+        facts_of(model, (4, 8, 8, 3), source="gluoncv")
 
 
 def test_a_clip_of_other_frames_is_refused():

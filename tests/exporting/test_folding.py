@@ -550,7 +550,7 @@ def test_a_model_of_several_outputs_is_refused():
         fold(model)
 
 
-@pytest.mark.parametrize("shape", [(4, 32, 32, 3), (8, 32, 3)], ids=["other size", "other rank"])
+@pytest.mark.parametrize("shape", [(8, 32, 32, 3), (4, 32, 3)], ids=["other size", "other rank"])
 def test_a_contradicting_input_shape_is_refused(build, shape):
-    with pytest.raises(ValueError, match=r"`input_shape` must fit the model's own.*\(8, 32, 32, 3"):
+    with pytest.raises(ValueError, match=r"`input_shape` must fit the model's own.*\(4, 32, 32, 3"):
         fold(build("C2D"), input_shape=shape)

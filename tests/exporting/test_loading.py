@@ -1,4 +1,4 @@
-"""The model that a name or a file stands for, and what it remembers."""
+"""The model that a name or a file stands for, and its configuration."""
 
 import zipfile
 
@@ -6,12 +6,12 @@ import keras
 import pytest
 
 import keras_nonlocal as knl
+from keras_nonlocal import builders
+from keras_nonlocal.exporting import loading
 from keras_nonlocal.exporting.loading import load_model
 
-SMALL = {"depth": (1, 1, 1, 1), "width": 8, "classes": 5}
 
-
-def test_a_name_gives_its_network():
+def test_a_name_gives_its_network(monkeypatch):
     model = load_model("camera_motion")
     assert (model.source, model.clip, model.input_shape[1:]) == (
         "video-nonlocal-net",
@@ -19,27 +19,34 @@ def test_a_name_gives_its_network():
         (8, 64, 64, 3),
     )
     assert model.class_names[0] == "pan_left"
-    told = {"source": "video-nonlocal-net", "input_shape": (8, 96, 96, 3)}
-    assert load_model("camera_motion", **told).input_shape[2] == 96
     with pytest.raises(ValueError, match=r"`source` must be 'video-nonlocal-net' for 'camera_mo"):
         load_model("camera_motion", source="torchvision")
+    built = []
+    monkeypatch.setattr(builders, "NLI3D", lambda **options: built.append(options))
+    load_model("camera_motion", "video-nonlocal-net", input_shape=[8, 96, 96, 3])
+    assert built == [{"weights": "camera_motion", "input_shape": (8, 96, 96, 3)}]
 
 
-def test_a_keras_file_has_the_configuration(tmp_path):
+def test_a_keras_file_has_the_configuration(video_network, tmp_path):
     path = str(tmp_path / "model.keras")
-    knl.C2D(input_shape=(4, 32, 32, 3), source="gluoncv", clip="4x2", **SMALL).save(path)
+    pool = keras.layers.GlobalAveragePooling3D()
+    video_network([pool], (4, 32, 32, 3), source="gluoncv", clip="4x2").save(path)
     model = load_model(path)
     assert (model.source, model.clip) == ("gluoncv", "4x2")
 
 
-def test_a_published_file_is_built_for_the_size_that_is_wanted(tmp_path):
+def test_a_published_file_is_built_for_the_size_that_is_wanted(tmp_path, monkeypatch):
     path = str(tmp_path / "x.pyth")
-    network = knl.I3D(source="pyslowfast", input_shape=(8, 64, 64, 3), **SMALL)
+    small = {"depth": (1, 1, 1, 1), "width": 4, "classes": 5}
+    network = knl.C2D(source="pyslowfast", input_shape=(8, 64, 64, 3), **small)
     knl.save_checkpoint(network, path, source="pyslowfast")
-    model = load_model(path, "pyslowfast", "8x8", (8, 96, 96, 3))
+    model = load_model(path, "pyslowfast", "8x8@30", (8, 96, 96, 3))
     assert model.input_shape[1:] == (8, 96, 96, 3)
     assert (model.source, model.clip) == ("pyslowfast", "8x8")
-    assert load_model(path, "pyslowfast", "8x8").input_shape[2] == 224
+    read = []
+    monkeypatch.setattr(loading, "load_checkpoint", lambda path, **options: read.append(options))
+    load_model(path, "pyslowfast", "8x8")
+    assert read == [{"source": "pyslowfast", "clip": "8x8", "crop": 224}]
 
 
 @pytest.mark.parametrize(

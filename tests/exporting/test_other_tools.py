@@ -17,14 +17,17 @@ def images():
     return np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype("float32")
 
 
-@pytest.fixture(scope="module", params=MODES)
-def model(request, randomise):
-    """A convolutional network with a block inserted, which leaves the batch open."""
-    inputs = keras.Input((8, 8, 3))
-    x = keras.layers.Conv2D(6, 3, name="conv")(inputs)
+@pytest.fixture(scope="module")
+def model(randomise):
+    """A convolutional network with a block of each mode inserted, which leaves the batch open."""
+    x = inputs = keras.Input((8, 8, 3))
+    for mode in MODES:
+        x = keras.layers.Conv2D(6, 3, padding="same", name=mode)(x)
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))
     network = keras.Model(inputs, keras.layers.Dense(4, "softmax")(x))
-    return randomise(knl.insert_non_local(network, after=["conv"], mode=request.param))
+    for mode in MODES:
+        network = knl.insert_non_local(network, after=[mode], mode=mode)
+    return randomise(network)
 
 
 def assert_close(found, model, images):
