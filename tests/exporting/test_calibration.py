@@ -67,7 +67,9 @@ def test_clips_compared_are_spread_and_new_to_int8(count, quantize, most, compar
         np.testing.assert_array_equal(left, clips)
 
 
-@pytest.mark.parametrize("pixels", [CLIPS[:12], CLIPS[:12] / 5 + 0.5], ids=["normalized", "negative"])
+@pytest.mark.parametrize(
+    "pixels", [CLIPS[:12], CLIPS[:12] / 5 + 0.5], ids=["normalized", "negative"]
+)
 def test_normalized_clips_are_refused_where_pixels_are_expected(pixels):
     with pytest.raises(ValueError, match="`clips` must be pixels from 0 to 255.*values from -"):
         take_clips(pixels, SHAPE, "float32", pixels=True)

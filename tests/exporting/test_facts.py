@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 
-import keras_nonlocal
 from keras_nonlocal.exporting.facts import Facts, facts_of
 from keras_nonlocal.models.config import ResNet3DConfig
 from keras_nonlocal.models.video_resnet import VideoInput

@@ -11,7 +11,6 @@ from keras_nonlocal.exporting import loading
 from keras_nonlocal.exporting.loading import load_model
 
 
-
 def test_a_name_gives_its_network(monkeypatch):
     model = load_model("camera_motion")
     assert (model.source, model.clip, model.input_shape[1:]) == (
