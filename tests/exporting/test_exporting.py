@@ -13,7 +13,9 @@ import tensorflow as tf
 
 import keras_nonlocal
 from keras_nonlocal.exporting import artefacts, export, exporting
+from keras_nonlocal.exporting.facts import Facts
 from keras_nonlocal.exporting.report import read_report
+from keras_nonlocal.layers import Conv3D
 
 
 def answers(model, clips):
@@ -130,12 +132,22 @@ def test_a_model_that_gives_no_numbers_is_refused(tiny, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pixels_that_are_answered_otherwise_are_not_written(randomise, tmp_path, monkeypatch):
+@pytest.mark.parametrize("inside", [True, False], ids=["pixels", "normalized"])
+def test_pixels_that_are_answered_otherwise_are_not_written(
+    inside, video_network, tmp_path, monkeypatch
+):
+    pool = keras.layers.GlobalAveragePooling3D()
+    config = {"source": "gluoncv", "clip": "4x2", "include_preprocessing": inside}
+    model = video_network([pool], (4, 8, 8, 3), **config)
+    prepare = Facts.prepare
+    # Calls on arrays are those of the comparison, others those of the signatures.
     monkeypatch.setattr(
-        exporting, "preprocess_input", lambda pixels, source: np.float32(pixels) / 255
+        Facts,
+        "prepare",
+        lambda facts, x: prepare(facts, 255 - x if isinstance(x, np.ndarray) else x),
     )
     with pytest.raises(RuntimeError, match="must answer as the model does"):
-        export(randomise(block_network((2, 8, 8, 3))), tmp_path / "served", source="gluoncv")
+        export(model, tmp_path / "served")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -274,14 +286,45 @@ def test_a_full_disk_is_told_whoever_finds_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_configuration_of_the_network_is_exported(tmp_path):
-    model = keras_nonlocal.C2D(
-        depth=(1, 1, 1, 1), width=4, clip="4x2", input_shape=(4, 16, 16, 3), class_names=["a", "b"]
+@pytest.mark.parametrize(
+    "inside, takes",
+    [(True, "RGB pixels from 0 to 255"), (False, "RGB clips, normalized as by mmaction2")],
+    ids=["pixels", "normalized"],
+)
+def test_the_configuration_of_the_network_is_exported(inside, takes, video_network, tmp_path):
+    layers = [keras.layers.GlobalAveragePooling3D(), keras.layers.Dense(2, "softmax")]
+    config = {"source": "mmaction2", "clip": "4x2", "classes": 2, "class_names": ["a", "b"]}
+    model = video_network(layers, (4, 16, 16, 3), include_preprocessing=inside, **config)
+    path = export(model, tmp_path / "x.tflite", "tflite")
+    network = artefacts.load_artefact(path)
+    assert network.facts == Facts(
+        (4, 16, 16, 3), "float32", "probabilities", ("a", "b"), "mmaction2", "4x2", 18, inside
     )
-    facts = artefacts.load_artefact(export(model, tmp_path / "x")).facts
-    assert (facts.source, facts.clip) == ("video-nonlocal-net", "4x2")
-    assert facts.class_names == ("a", "b")
-    assert (facts.short_side, facts.output) == (18, "probabilities")
+    assert read_report(path)["takes"] == takes
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 16, 16, 3)).astype("uint8")
+    expected = answers(model, network.facts.prepare(pixels))
+    found = network.predict(network.facts.prepare(pixels))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_networks_of_pixels_are_compared_on_pixels(video_network, tmp_path, monkeypatch):
+    layers = [Conv3D(4, 3), keras.layers.GlobalAveragePooling3D()]
+    model = video_network(layers, (4, 16, 16, 3), clip="4x2", include_preprocessing=True)
+    compared, answers_of = [], exporting.agreement.answers_of
+    monkeypatch.setattr(
+        exporting.agreement,
+        "answers_of",
+        lambda model, clips: compared.append(clips) or answers_of(model, clips),
+    )
+    path = tmp_path / "x.tflite"
+    export(model, path, format="tflite")
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 16, 16, 3)).astype("uint8")
+    export(model, path, format="tflite", clips=pixels, overwrite=True)
+    noise, given = compared
+    assert noise.min() == 0 and noise.max() == 255 and noise.std() > 30
+    np.testing.assert_array_equal(given, pixels)
+    with pytest.raises(ValueError, match="`clips` must be pixels from 0 to 255"):
+        export(model, path, clips=pixels / 100 - 1.0, format="tflite", overwrite=True)
 
 
 def test_given_facts_are_exported(tmp_path):
@@ -294,7 +337,8 @@ def test_given_facts_are_exported(tmp_path):
 
 def test_a_model_that_remembers_nothing_is_exported_with_its_own_input(tmp_path):
     path = export(block_network((4, 8, 8, 3)), tmp_path / "x")
-    assert artefacts.load_artefact(path).facts.source is None
+    facts = artefacts.load_artefact(path).facts
+    assert (facts.source, facts.include_preprocessing) == (None, False)
     assert read_report(path)["takes"] == "what the model takes"
 
 

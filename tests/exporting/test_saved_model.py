@@ -1,5 +1,6 @@
 """SavedModels answer wherever TensorFlow is, and tell what belongs to them."""
 
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -11,13 +12,22 @@ import pytest
 import tensorflow as tf
 
 from keras_nonlocal import transforms
-from keras_nonlocal.exporting.facts import Facts
+from keras_nonlocal.exporting.facts import Facts, facts_of
 from keras_nonlocal.exporting.folding import fold
 from keras_nonlocal.exporting.saved_model import load_saved_model, save_network, write_saved_model
+from keras_nonlocal.exporting.serving import make_signatures
+from keras_nonlocal.exporting.warm_up import write_warm_up
 from keras_nonlocal.layers import Conv3D, NonLocal3D
 
 NAMES = ("rowing", "surfing", "ça va", "sowing", "reading")
-FACTS = Facts((8, 32, 32, 3), class_names=NAMES, source="mmaction2", clip="8x8", short_side=37)
+FACTS = Facts(
+    (4, 32, 32, 3),
+    class_names=NAMES,
+    source="mmaction2",
+    clip="4x8",
+    short_side=37,
+    include_preprocessing=True,
+)
 
 # `None` in `sys.modules` makes an import fail.
 SERVE = """
@@ -43,12 +53,18 @@ np.savez(answers, **found)
 
 
 @pytest.fixture(scope="module")
-def served(randomise, tmp_path_factory):
-    """A small model with a block, and the folder of its SavedModel."""
-    x = inputs = keras.Input(FACTS.input_shape)
-    x = keras.layers.BatchNormalization()(Conv3D(6, 3, strides=(2, 4, 4), name="conv")(x))
-    x = keras.layers.GlobalAveragePooling3D()(NonLocal3D(name="block")(x))
-    model = randomise(keras.Model(inputs, keras.layers.Dense(5, "softmax")(x)))
+def served(video_network, tmp_path_factory):
+    """A small network of pixels with a block, and the folder of its SavedModel."""
+    layers = [
+        Conv3D(6, 3, strides=(2, 4, 4), name="conv"),
+        keras.layers.BatchNormalization(),
+        NonLocal3D(name="block"),
+        keras.layers.GlobalAveragePooling3D(),
+        keras.layers.Dense(5, "softmax"),
+    ]
+    config = {"source": "mmaction2", "clip": "4x8", "classes": 5, "class_names": NAMES}
+    model = video_network(layers, FACTS.input_shape, include_preprocessing=True, **config)
+    assert facts_of(model, FACTS.input_shape) == FACTS
     folder = tmp_path_factory.mktemp("served") / "1"
     write_saved_model(fold(model), folder, FACTS)
     return model, folder
@@ -80,14 +96,14 @@ def encode(clips):
 
 def test_every_signature_answers_without_keras_and_this_package(served, tmp_path):
     model, folder = served
-    clips = pixels(2, 8, 48, 64, 3)
+    clips = pixels(2, 4, 48, 64, 3)
     frames, decoded = encode(clips)
     prepared = {
-        "serving_default": transforms.normalize("mmaction2")(as_in_tests(clips)),
-        "float_pixels": transforms.normalize("mmaction2")(as_in_tests(clips.astype("float32"))),
-        "jpeg": transforms.normalize("mmaction2")(as_in_tests(decoded)),
+        "serving_default": as_in_tests(clips),
+        "float_pixels": as_in_tests(clips.astype("float32")),
+        "jpeg": as_in_tests(decoded),
     }
-    prepared["network"] = prepared["serving_default"].numpy()
+    prepared["network"] = prepared["serving_default"].astype("float32")
     sent = {"serving_default": clips, "float_pixels": clips.astype("float32"), "jpeg": frames}
     np.savez(
         tmp_path / "sent.npz", **{**sent, "network": prepared["network"], "jpeg": np.array(frames)}
@@ -125,14 +141,14 @@ def test_saved_model_cli_shows_and_runs_it(served, tmp_path):
     shown = run_command("show", "--dir", folder, "--all")
     for name in ("serving_default", "float_pixels", "jpeg", "network"):
         assert f"signature_def['{name}']" in shown
-    assert "shape: (-1, 8, -1, -1, 3)" in shown and "dtype: DT_STRING" in shown
-    clips = pixels(2, 8, 32, 32, 3)
+    assert "shape: (-1, 4, -1, -1, 3)" in shown and "dtype: DT_STRING" in shown
+    clips = pixels(2, 4, 32, 32, 3)
     np.save(tmp_path / "clips.npy", clips)
     run_command(
         *("run", "--dir", folder, "--tag_set", "serve", "--signature_def", "serving_default"),
         *("--inputs", f"clips={tmp_path / 'clips.npy'}", "--outdir", tmp_path),
     )
-    expected = answers(model, transforms.normalize("mmaction2")(clips))
+    expected = answers(model, clips)
     np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), expected, atol=1e-5)
     first = np.load(tmp_path / "top_classes.npy", allow_pickle=True)[:, 0]
     assert [name.decode() for name in first] == [NAMES[label] for label in expected.argmax(1)]
@@ -140,10 +156,10 @@ def test_saved_model_cli_shows_and_runs_it(served, tmp_path):
 
 def test_a_wrong_number_of_frames_is_refused(served):
     signatures = tf.saved_model.load(served[1]).signatures
-    message = r"Shape of tensor clips \[1,7,48,32,3\] is not compatible .* \[\?,8,\?,\?,3\]"
+    message = r"Shape of tensor clips \[1,7,48,32,3\] is not compatible .* \[\?,4,\?,\?,3\]"
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         signatures["serving_default"](tf.zeros((1, 7, 48, 32, 3), tf.uint8))
-    message = r"Shape of tensor frames \[1,7\] is not compatible .* \[\?,8\]"
+    message = r"Shape of tensor frames \[1,7\] is not compatible .* \[\?,4\]"
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         signatures["jpeg"](tf.constant(encode(pixels(1, 7, 8, 8, 3))[0]))
 
@@ -180,7 +196,9 @@ def test_warm_up_requests_are_those_of_tf_serving_and_run(served):
     # As clients send it, so that what resizes is warm, too; in few bytes all the same.
     assert requests["serving_default"].inputs["clips"].ByteSize() < 100
     shape = requests["serving_default"].inputs["clips"].tensor_shape
-    assert [axis.size for axis in shape.dim] == [1, 8, 37, 49, 3]
+    assert [axis.size for axis in shape.dim] == [1, 4, 37, 49, 3]
+    for name in ("serving_default", "float_pixels", "network"):
+        assert np.unique(tf.make_ndarray(requests[name].inputs["clips"])) == [128]
 
 
 def test_unknown_sizes_stay_unknown_and_are_warmed_up(tmp_path):
@@ -199,14 +217,22 @@ def test_unknown_sizes_stay_unknown_and_are_warmed_up(tmp_path):
     assert len(requests_in(tmp_path / "1")) == 4
 
 
+def warm_ups(model, facts, folder):
+    """Records that are written for a model, without its SavedModel."""
+    spec = tf.TensorSpec((None, *facts.input_shape), name="clips")
+    serve = tf.function(lambda clips: model(clips), input_signature=[spec], autograph=False)
+    signatures = make_signatures(serve, model.output_shape, facts, top=5)[1]
+    assert len(signatures) >= 2
+    write_warm_up(folder / "requests", signatures, "network", facts)
+    return list(tf.data.TFRecordDataset(str(folder / "requests")))
+
+
 def test_a_network_that_refuses_the_usual_sizes_has_no_warm_up(tmp_path):
     inputs = keras.Input((None, 3))
     # 64 x 3 numbers are no rows of 5.
     x = keras.layers.Reshape((-1, 5))(inputs)
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling1D()(x))
-    write_saved_model(model, tmp_path / "1", Facts((None, 3), output="scores"))
-    assert requests_in(tmp_path / "1") == []
-    assert load_saved_model(tmp_path / "1").predict(np.ones((2, 70, 3))).shape == (2, 5)
+    assert warm_ups(model, Facts((None, 3), output="scores"), tmp_path) == []
 
 
 def test_a_network_that_refuses_the_usual_frames_has_no_warm_up_of_them(tmp_path):
@@ -216,8 +242,7 @@ def test_a_network_that_refuses_the_usual_frames_has_no_warm_up_of_them(tmp_path
     x = keras.ops.mean(x, axis=(1, 2, 3, 4))
     model = keras.Model(inputs, keras.layers.Dense(5, activation="softmax")(x))
     facts = Facts(inputs.shape[1:], source="video-nonlocal-net", short_side=37)
-    write_saved_model(model, tmp_path / "1", facts)
-    assert requests_in(tmp_path / "1") == []
+    assert warm_ups(model, facts, tmp_path) == []
 
 
 def test_an_artefact_is_read_back(served):
@@ -226,7 +251,7 @@ def test_an_artefact_is_read_back(served):
     assert artefact.format == "saved_model"
     assert artefact.runtime == f"tensorflow {tf.__version__}"
     assert artefact.facts == FACTS
-    clips = np.random.default_rng(0).normal(size=(3, 8, 32, 32, 3))
+    clips = pixels(3, 4, 32, 32, 3)
     found = artefact.predict(clips)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, answers(model, clips), rtol=0, atol=1e-5)
@@ -284,6 +309,8 @@ def test_a_network_is_saved_as_it_stands(tiny, tmp_path):
     assert spec.shape == (1, 8, 8, 3)
 
 
-def test_facts_name_the_normalisation_for_other_readers(served):
+def test_facts_name_the_normalization_that_other_readers_must_do(served):
     facts = json.loads((served[1] / "assets.extra" / "facts.json").read_text(encoding="utf-8"))
+    assert facts["include_preprocessing"] is True and "normalization" not in facts
+    facts = json.loads(dataclasses.replace(FACTS, include_preprocessing=False).to_json())
     assert facts["normalization"]["mean"] == [123.675, 116.28, 103.53]

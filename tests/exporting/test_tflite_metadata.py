@@ -1,5 +1,6 @@
 """Labels and preprocessing travel inside the file, where the public schema says."""
 
+import dataclasses
 import struct
 import zipfile
 
@@ -81,7 +82,7 @@ def metadata_in(content):
     return Table.root(data)
 
 
-def test_the_schema_finds_normalisation_and_labels(content):
+def test_the_schema_finds_normalization_and_labels(content):
     model = metadata_in(add_metadata(content, FACTS, "network"))
     assert model.text(0) == "network"
     assert "8x8" in model.text(1)
@@ -107,6 +108,18 @@ def test_the_schema_finds_normalisation_and_labels(content):
     assert (labels.text(0), labels.number(2)) == ("labels.txt", 2), "TENSOR_AXIS_LABELS"
     (facts,) = model.tables(6)
     assert (facts.text(0), facts.number(2)) == ("facts.json", 1), "DESCRIPTIONS"
+
+
+def test_pixels_are_not_normalized_by_tools_if_the_network_does(content, tmp_path):
+    facts = dataclasses.replace(FACTS, include_preprocessing=True)
+    path = tmp_path / "x.tflite"
+    path.write_bytes(add_metadata(content, facts, "network"))
+    (graph,) = metadata_in(path.read_bytes()).tables(3)
+    (unit,) = graph.tables(2)[0].tables(4)
+    assert unit.number(0) == 1, "NormalizationOptions"
+    assert unit.table(1).floats(0) == [0, 0, 0]
+    assert unit.table(1).floats(1) == [1, 1, 1]
+    assert read_facts(path) == facts
 
 
 def test_a_file_is_an_archive_of_labels_and_facts(content, tmp_path):
