@@ -31,8 +31,9 @@ def hash_model(model):
             two that compute different things cannot be told apart.
     """
     layers = model._flatten_layers()
-    # Names come from a count of all layers that a process has made.
-    numbers = {layer.name: f"#{number}" for number, layer in enumerate(layers)}
+    # Names come from a count of all layers and operations that a process has made.
+    names = [one.name for layer in layers for one in (layer, *getattr(layer, "operations", ()))]
+    numbers = {name: f"#{number}" for number, name in enumerate(dict.fromkeys(names))}
     digest = hashlib.sha256()
     for layer in layers:
         text = json.dumps(_config_of(layer, numbers), sort_keys=True)

@@ -338,7 +338,8 @@ def test_the_network_and_its_pixels_are_those_asked_for(given, capsys):
     assert code == 0, noise
     assert given["model"].name == "nli3d" and given["validation"] is None
     assert given["model"].source == "pyslowfast"
-    assert 'batch_size=2, seed=0, source="pyslowfast", **recipe.data)' in printed
+    assert "batch_size=2, seed=0, **recipe.data)" in printed
+    assert "pixels      normalized as by pyslowfast" in printed
     assert 'knl.NLI3D(depth=(1, 1, 1, 1), width=4, source="pyslowfast"' in printed
 
 

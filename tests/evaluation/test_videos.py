@@ -185,6 +185,17 @@ def test_networks_of_equal_weights_are_told_apart_and_names_mean_nothing():
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+def test_operations_before_a_network_tell_apart_and_their_names_mean_nothing():
+    model = fill(network(include_preprocessing=False))
+
+    def normalizing(source):
+        inputs = keras.Input(model.input_shape[1:])
+        return keras.Model(inputs, model(knl.preprocess_input(inputs, source)))
+
+    one, same, other = map(normalizing, ("mmaction2", "mmaction2", "pyslowfast"))
+    assert hash_model(one) == hash_model(same) != hash_model(other)
+
+
 def test_layers_joined_in_another_way_are_another_network():
     def join(first):
         images = keras.Input((2, 4, 4, 3))
