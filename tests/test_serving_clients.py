@@ -48,7 +48,12 @@ def model():
 def loaded(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served") / "1"
     facts = Facts(
-        (8, 32, 32, 3), class_names=NAMES, source="video-nonlocal-net", clip="8x2", short_side=37
+        (8, 32, 32, 3),
+        class_names=NAMES,
+        source="video-nonlocal-net",
+        clip="8x2",
+        short_side=37,
+        include_preprocessing=True,
     )
     write_saved_model(fold(model), folder, facts)
     return tf.saved_model.load(folder)
@@ -203,7 +208,7 @@ def expected(model, clips):
     def prepare(clip):
         sides = 37, round(clip.shape[2] * 37 / 48)
         resized = tf.round(tf.image.resize(clip.astype("float32"), sides, antialias=True))
-        return transforms.normalize()(transforms.center_crop(32)(resized))
+        return transforms.center_crop(32)(resized)
 
     return model.predict_on_batch(np.stack([prepare(clip) for clip in clips]))
 

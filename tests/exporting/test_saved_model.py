@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_nonlocal import transforms
 from keras_nonlocal.exporting.facts import Facts, facts_of
 from keras_nonlocal.exporting.folding import fold
 from keras_nonlocal.exporting.saved_model import load_saved_model, save_network, write_saved_model
 from keras_nonlocal.exporting.serving import make_signatures
 from keras_nonlocal.exporting.warm_up import write_warm_up
 from keras_nonlocal.layers import Conv3D, NonLocal3D
+from keras_nonlocal.preprocessing import preprocess_input
 
 NAMES = ("rowing", "surfing", "ça va", "sowing", "reading")
 FACTS = Facts(
@@ -211,7 +211,7 @@ def test_unknown_sizes_stay_unknown_and_are_warmed_up(tmp_path):
     signatures = tf.saved_model.load(tmp_path / "1").signatures
     for clips in (pixels(2, 4, 32, 32, 3), pixels(1, 8, 64, 48, 3)):
         answer = signatures["serving_default"](tf.constant(clips))
-        expected = answers(model, transforms.normalize()(clips))
+        expected = answers(model, preprocess_input(clips))
         np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
         assert answer["top_classes"].shape == (len(clips), 1)
     assert len(requests_in(tmp_path / "1")) == 4
