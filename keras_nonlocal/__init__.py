@@ -4,10 +4,9 @@ import importlib
 
 from keras_nonlocal.builders import C2D, I3D, NLC2D, NLI3D
 from keras_nonlocal.checkpoints import CheckpointError, list_weights
-from keras_nonlocal.checkpoints.inflation import inflate_weights
 from keras_nonlocal.checkpoints.loading import load_checkpoint
 from keras_nonlocal.checkpoints.saving import save_checkpoint
-from keras_nonlocal.checkpoints.transfer import transfer_weights
+from keras_nonlocal.checkpoints.transfer import inflate_weights, transfer_weights
 from keras_nonlocal.exporting import export
 from keras_nonlocal.layers import NonLocal1D, NonLocal2D, NonLocal3D
 from keras_nonlocal.models.insertion import insert_non_local

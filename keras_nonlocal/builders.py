@@ -4,7 +4,7 @@ import dataclasses
 
 import keras
 
-from keras_nonlocal.checkpoints import download, inflation, registry
+from keras_nonlocal.checkpoints import download, registry, transfer
 from keras_nonlocal.keras_models import refuse_tf_keras
 from keras_nonlocal.models.config import HEAD, KINDS, ResNet3DConfig
 from keras_nonlocal.models.video_resnet import build_network, config_of
@@ -272,8 +272,8 @@ def _build(kind, arguments):
         return build_network(ResNet3DConfig(**fixed | given), name, tensor)
     if weights == "imagenet":
         _check_channels(weights, given)
-        model = build_network(inflation.imagenet_config(fixed | given), name, tensor)
-        inflation.inflate_imagenet(model)
+        model = build_network(transfer.imagenet_config(fixed | given), name, tensor)
+        transfer.inflate_imagenet(model)
         return model
     if isinstance(weights, str) and weights in registry.CHECKPOINTS:
         checkpoint = registry.CHECKPOINTS[weights]

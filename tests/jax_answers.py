@@ -35,7 +35,7 @@ def main(folder):
         np.savez(path.with_suffix(".npz"), answer=answer, slope=slope)
     for path in sorted((*folder.glob("*.pkl"), *folder.glob("*.pth"))):
         name, source, clip, _ = path.name.split(".")
-        model = knl.load_checkpoint(path, source, clip=clip, crop=64)
+        model = knl.load_checkpoint(path, source, clip, crop=64, include_preprocessing=False)
         np.savez(folder / f"{name}.npz", answer=model(np.load(folder / f"{name}.npy")))
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import keras_nonlocal
 from keras_nonlocal import cli
-from keras_nonlocal.checkpoints import download, kernels, registry, rules
+from keras_nonlocal.checkpoints import download, key_maps, registry
 from keras_nonlocal.models import config as config_module
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -77,9 +77,9 @@ def publish(folder, monkeypatch):
 
     image_network = keras_nonlocal.C2D(depth=(1, 1, 1, 1), source="torchvision")
     state = {
-        name: torch.from_numpy(kernels.from_keras(v.path, np.array(v), flat=True))
+        name: torch.from_numpy(key_maps.from_keras(v.path, np.array(v), flat=True))
         for v in image_network.weights
-        for name in rules.TORCHVISION.names_of(v.path)
+        for name in key_maps.TORCHVISION.keys_of(v.path)
     }
     torch.save(state, folder / "resnet50-11ad3fa6.pth")
     network = keras_nonlocal.NLI3D(source="pyslowfast", **SMALL)

@@ -14,7 +14,7 @@ import pytest
 
 import keras_nonlocal as knl
 from keras_nonlocal import cli
-from keras_nonlocal.checkpoints import kernels, registry, rules
+from keras_nonlocal.checkpoints import key_maps, registry
 from keras_nonlocal.checkpoints.state_dict import read_state_dict
 from tests.checkpoints import hostile_files, networks
 from tests.subjects import fill
@@ -181,9 +181,9 @@ def image_network(path, spoilt=False):
 
     model = fill(knl.C2D(depth=(1, 1, 1, 1), width=8, source="torchvision", classes=3))
     state = {
-        name: torch.from_numpy(kernels.from_keras(v.path, np.array(v), flat=True))
+        name: torch.from_numpy(key_maps.from_keras(v.path, np.array(v), flat=True))
         for v in model.weights
-        for name in rules.TORCHVISION.names_of(v.path)
+        for name in key_maps.TORCHVISION.keys_of(v.path)
     }
     if spoilt:
         state["layer1.0.conv1.weight"] = torch.zeros(8, 9, 1, 1)

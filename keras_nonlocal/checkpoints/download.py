@@ -3,9 +3,6 @@
 A file is downloaded into a folder of its own and then renamed, so that no process sees half of it.
 """
 
-import functools
-import hashlib
-import logging
 import os
 import pathlib
 import tempfile
@@ -13,10 +10,8 @@ import urllib.error
 
 import keras
 
-from keras_nonlocal.checkpoints import assignment
+from keras_nonlocal.checkpoints import loading, registry
 from keras_nonlocal.checkpoints.errors import CheckpointError
-
-_LOGGER = logging.getLogger("keras_nonlocal")
 
 
 def folder():
@@ -39,39 +34,30 @@ def load_published(model, checkpoint, kept=()):
     Raises:
         CheckpointError: if the file cannot be downloaded or read; it says what to do by hand.
     """
-    tell_licence(checkpoint.name, checkpoint.licence)
-    path = _find_original(checkpoint)
+    registry.warn_license(checkpoint.name, checkpoint.license)
+    path = _fetch(checkpoint)
     try:
-        assignment.load_file(model, path, checkpoint.source, kept)
-    except CheckpointError as fault:
+        loading.load_weights(model, path, checkpoint.source, kept)
+    except CheckpointError as error:
         raise CheckpointError(
-            f"weights={checkpoint.name!r} cannot be loaded from their file. {fault}\nIf it may be "
-            f"damaged, delete {path}, and load again or put {checkpoint.url} in its place."
-        ) from fault
+            f"weights={checkpoint.name!r} cannot be loaded from their file. {error}\nIf it may be "
+            f"corrupt, delete {path}, and load again or put {checkpoint.url} in its place."
+        ) from error
 
 
-@functools.cache
-def tell_licence(name, licence):
-    """Says once what a licence forbids."""
-    if "-NC-" in licence:
-        _LOGGER.warning(
-            "The weights %s are under the licence %s, which forbids commercial use.", name, licence
-        )
-
-
-def _find_original(checkpoint):
-    """Gives the path of the published file, downloaded unless it is there already."""
+def _fetch(checkpoint):
+    """Returns the path of the published file, which is downloaded unless it exists."""
     path = folder() / checkpoint.file
     mirror = os.environ.get("KERAS_NONLOCAL_MIRROR")
     url = f"{mirror.rstrip('/')}/{checkpoint.path}" if mirror else checkpoint.url
     if path.is_file():
         try:
             _check_content(path, checkpoint)
-        except CheckpointError as fault:
+        except CheckpointError as error:
             raise CheckpointError(
-                f"{path}, kept for weights={checkpoint.name!r}, is not the published file: {fault} "
+                f"{path}, kept for weights={checkpoint.name!r}, is not the published file: {error} "
                 f"Delete it, or put {checkpoint.url} in its place."
-            ) from fault
+            ) from error
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,31 +65,28 @@ def _find_original(checkpoint):
             got = keras.utils.get_file(path.name, url, cache_dir=beside, cache_subdir="")
             _check_content(got, checkpoint)
             os.replace(got, path)
-    except Exception as fault:  # get_file raises bare ones.
-        if isinstance(fault.__context__, urllib.error.HTTPError):
-            fault.__context__.close()  # The server's answer, which it leaves open.
+    except Exception as error:  # get_file raises bare ones.
+        if isinstance(error.__context__, urllib.error.HTTPError):
+            error.__context__.close()  # The server's answer, which it leaves open.
         raise CheckpointError(
-            f"The file of weights={checkpoint.name!r} could not be fetched from {url}: "
-            f"{str(fault).rstrip('.')}. Nothing was kept. Download "
+            f"The file of weights={checkpoint.name!r} could not be downloaded from {url}: "
+            f"{str(error).rstrip('.')}. Nothing was kept. Download "
             f"{checkpoint.url} by hand and put it at {path}: it is used from there."
-        ) from fault
+        ) from error
     return path
 
 
 def _check_content(path, checkpoint):
     with open(path, "rb") as file:
         start = file.read(512)
-        digest = hashlib.new(checkpoint.checksum[0], start) if checkpoint.checksum else None
-        while digest and (block := file.read(2**20)):
-            digest.update(block)
     if not start:
         raise CheckpointError("It is empty.")
     # Portals and error pages come with status 200, too.
     if start.lstrip().startswith(b"<"):
         raise CheckpointError(f"It is a web page, not weights; it begins with {start[:40]!r}.")
-    if digest and not digest.hexdigest().startswith(checkpoint.checksum[1]):
-        algorithm, beginning = checkpoint.checksum
+    if not registry.has_checksum(path, checkpoint):
+        algorithm, published = checkpoint.checksum
         raise CheckpointError(
-            f"Its {algorithm} begins with {digest.hexdigest()[: len(beginning)]}, "
-            f"where the publisher's begins with {beginning}."
+            f"Its {algorithm} begins with {registry.digest(path, checkpoint)}, "
+            f"where the publisher's begins with {published}."
         )

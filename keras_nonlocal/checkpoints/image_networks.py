@@ -1,77 +1,51 @@
-"""Image networks, from a file or from `keras.applications`: their tensors by our addresses."""
+"""Image networks, from a file or from `keras.applications`: their tensors by our paths."""
 
 import dataclasses
 import os
-import types
 
 import keras
 import numpy as np
 
-from keras_nonlocal.checkpoints import assignment, kernels, rules, state_dict
+from keras_nonlocal.checkpoints import key_maps, state_dict
 from keras_nonlocal.checkpoints.errors import CheckpointError
-from keras_nonlocal.checkpoints.layout import Layout
+from keras_nonlocal.checkpoints.key_maps import KeyMap
 from keras_nonlocal.keras_models import refuse_tf_keras
 
-_BLOCK = "res{stage}_{block}"
-KERAS_APPLICATIONS = Layout(
-    name="keras.applications",
-    sources=("keras-applications",),
-    rows=(
-        ("conv1_conv/{kind}", "conv1_conv/{kind}"),
-        ("conv1_bn/{norm}", "conv1_norm/{norm}"),
-        ("conv{stage}_block{block}_{conv}_conv/{kind}", _BLOCK + "_{conv}_conv/{kind}"),
-        ("conv{stage}_block{block}_{conv}_bn/{norm}", _BLOCK + "_{conv}_norm/{norm}"),
-    ),
-    words=types.MappingProxyType(
-        {
-            "stage": dict.fromkeys("2345"),
-            # It counts blocks from one.
-            "block": {str(block + 1): str(block) for block in range(200)},
-            "conv": {"0": "shortcut", "1": "a", "2": "b", "3": "c"},
-            "kind": dict.fromkeys(("kernel", "bias")),
-            "norm": dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance")),
-        }
-    ),
-    ignored=("predictions/.*",),
-)
-# Whose image networks bear these names, which is also how to preprocess for them.
+# Formats of image networks, and the source whose video networks are like them.
 _SOURCES = {
-    rules.TORCHVISION: "torchvision",
-    rules.CAFFE2: "video-nonlocal-net",
-    rules.PYSLOWFAST: "pyslowfast",
+    key_maps.TORCHVISION: "torchvision",
+    key_maps.CAFFE2: "video-nonlocal-net",
+    key_maps.PYSLOWFAST: "pyslowfast",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageNetwork:
-    """A 2-D ResNet with bottleneck blocks, without its classifier.
+    """A 2-D ResNet with bottleneck blocks.
 
     Attributes:
         title: what messages call it.
-        source: the source whose networks for clips are built like it.
-        layout: the names of its tensors.
-        tensors: arrays by address; kernels span one frame.
-        strangers: names of tensors that have no address.
+        source: the source whose video networks are built like it.
+        key_map: the `KeyMap` of its tensors.
+        tensors: arrays by path; kernels span one frame.
+        unexpected: arrays without a path, by key.
     """
 
     title: str
     source: str
-    layout: Layout
+    key_map: KeyMap
     tensors: dict[str, np.ndarray]
-    strangers: list[str]
+    unexpected: dict[str, np.ndarray]
 
 
 def read_image_network(weights):
-    """Reads a file or a model.
+    """Returns the `ImageNetwork` of a file or a model.
 
     Args:
         weights: path, or a Keras model with the layer names of `keras.applications.ResNet50`.
 
-    Returns:
-        An `ImageNetwork`.
-
     Raises:
-        CheckpointError: if it is none.
+        CheckpointError: if it is not an image network.
     """
     refuse_tf_keras("weights", weights)
     if isinstance(weights, keras.Model):
@@ -85,86 +59,69 @@ def read_image_network(weights):
 
 
 def _read_file(path):
-    layout, arrays = assignment.recognise(state_dict.read_state_dict(path).tensors)
+    key_map, arrays = key_maps.recognize(state_dict.read_state_dict(path).tensors)
     title = repr(str(path))
     if any(name.startswith("conv1.0.") for name in arrays):
         raise CheckpointError(
-            f"{title} is of a ResNet with a deep stem (ResNet-D), whose first convolution is three "
-            "here. Networks of this package have one of 7x7: use weights of a plain ResNet."
+            f"{title} is of a ResNet with a deep stem (ResNet-D) of three convolutions. Networks "
+            "of this package have one of 7x7: use weights of a plain ResNet."
         )
-    if layout is None:
+    if key_map is None:
         raise CheckpointError(
-            f"{title} bears no names of a ResNet that is known here: torchvision's and timm's, "
-            "Caffe2's, PySlowFast's. ResNets of version 2 (norms before convolutions) do not fit. "
+            f"{title} contains no tensor names of a supported ResNet (torchvision, timm, Caffe2, "
+            "PySlowFast). ResNets of version 2 (norms before convolutions) are not supported. "
             f"Found {len(arrays)} tensors, such as {', '.join(map(repr, sorted(arrays)[:4]))}."
         )
-    tensors, strangers = assignment.address_tensors(arrays, layout)
-    tensors, strangers, _ = assignment.leave_out(tensors, strangers, layout, ("predictions",))
-    if layout not in _SOURCES or any(map(_spans_frames, tensors, tensors.values())):
-        raise _not_an_image_network(title)
-    five_axes = any(a.ndim == 5 for a in arrays.values())
-    if layout is rules.CAFFE2 and five_axes:  # Image networks have four there, C2D has five.
-        raise _not_an_image_network(title)
-    return ImageNetwork(title, _SOURCES[layout], layout, tensors, strangers)
-
-
-def _spans_frames(address, array):
-    return "_nonlocal/" in address or (
-        address.endswith("/kernel") and array.ndim == 5 and array.shape[0] > 1
-    )
-
-
-def _not_an_image_network(title):
-    return CheckpointError(
-        f"{title} holds a network for clips, not one for images. Load it with "
-        "keras_nonlocal.load_checkpoint; keras_nonlocal.transfer_weights takes the weights from "
-        "there to another network."
-    )
+    tensors, unexpected = key_maps.rename(arrays, key_map)
+    # Caffe2's kernels of image networks are 2-D, those of its C2D 3-D.
+    spans = key_map is key_maps.CAFFE2 and any(array.ndim == 5 for array in arrays.values())
+    spans = spans or any(array.ndim == 5 and array.shape[0] > 1 for array in tensors.values())
+    if key_map not in _SOURCES or spans or any("_nonlocal/" in path for path in tensors):
+        raise CheckpointError(
+            f"{title} contains a video network, not an image network. Load it with "
+            "keras_nonlocal.load_checkpoint; keras_nonlocal.transfer_weights copies the weights "
+            "from there to another network."
+        )
+    return ImageNetwork(title, _SOURCES[key_map], key_map, tensors, unexpected)
 
 
 def _read_model(model):
-    title = f"the model {model.name!r}"
+    title, key_map = f"the model {model.name!r}", key_maps.KERAS_APPLICATIONS
     layers = [layer for layer in model.layers if layer.weights]
     if any("_preact_" in layer.name or layer.name == "post_bn" for layer in layers):
         raise CheckpointError(
             f"{title} is a ResNet of version 2, with norms before convolutions. Networks of this "
             "package are of version 1: use keras.applications.ResNet50 or ResNet101."
         )
-    arrays = {
-        f"{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
-        for layer in layers
-        for variable in layer.weights
-    }
-    addresses = {name: KERAS_APPLICATIONS.address_of(name) for name in arrays}
-    if "res2_0_c_conv/kernel" not in addresses.values():
+    arrays, epsilons = {}, {}
+    for layer in layers:
+        for variable in layer.weights:
+            key = f"{layer.name}/{variable.name}"
+            array = keras.ops.convert_to_numpy(variable)
+            # In the axis order of files.
+            arrays[key] = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
+            if variable.name == "moving_variance" and (path := key_map.path_of(key)):
+                epsilons[path.split("/")[0]] = layer.epsilon
+    if "conv2_block1_3_conv/kernel" not in arrays:
         raise CheckpointError(
-            f"{title} is no ResNet of keras.applications: it has no layer 'conv2_block1_3_conv'. "
-            f"Its layers with weights begin {', '.join(repr(each.name) for each in layers[:4])}."
+            f"{title} is not a ResNet of keras.applications: it has no layer "
+            "'conv2_block1_3_conv'. Its layers with weights begin "
+            f"{', '.join(repr(each.name) for each in layers[:4])}."
         )
-    tensors = {addresses[name]: array for name, array in arrays.items() if addresses[name]}
-    strangers = [
-        name for name in arrays if not addresses[name] and not KERAS_APPLICATIONS.ignores(name)
-    ]
-    epsilons = {
-        address.split("/")[0]: model.get_layer(name.split("/")[0]).epsilon
-        for name, address in addresses.items()
-        if address and address.endswith("/moving_variance")
-    }
-    tensors = _fold(tensors, epsilons)
+    tensors, unexpected = key_maps.rename(arrays, key_map)
+    _fold(tensors, epsilons)
     if "conv1_conv/kernel" in tensors:
         # Trained on blue, green, red; networks here have RGB.
         tensors["conv1_conv/kernel"] = tensors["conv1_conv/kernel"][..., ::-1, :]
-    return ImageNetwork(title, "keras-applications", KERAS_APPLICATIONS, tensors, strangers)
+    return ImageNetwork(title, "keras-applications", key_map, tensors, unexpected)
 
 
 def _fold(tensors, epsilons):
-    """Takes biases and other epsilons into the norms, exactly, and gives kernels a frame."""
-    folded = dict(tensors)
+    """Folds biases and other epsilons into norms, exactly and in place."""
     for norm, epsilon in epsilons.items():
         mean, variance = norm + "/moving_mean", norm + "/moving_variance"
-        bias = folded.pop(norm.removesuffix("_norm") + "_conv/bias", 0.0)
+        bias = tensors.pop(norm.removesuffix("_norm") + "_conv/bias", 0.0)
         # Where an epsilon is lost beside the variance in float32, it matters to nothing.
-        folded[mean] = (tensors[mean].astype("float64") - bias).astype("float32")
-        shifted = tensors[variance].astype("float64") + (epsilon - kernels.NORM_EPSILON)
-        folded[variance] = shifted.astype("float32")
-    return {a: t[None] if a.endswith("/kernel") else t for a, t in folded.items()}
+        tensors[mean] = (tensors[mean].astype("float64") - bias).astype("float32")
+        shifted = tensors[variance].astype("float64") + (epsilon - key_maps.NORM_EPSILON)
+        tensors[variance] = shifted.astype("float32")

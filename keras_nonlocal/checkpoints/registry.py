@@ -1,16 +1,20 @@
-"""The published checkpoints: one row of `published.csv` each, and those of images."""
+"""The published checkpoints: one row of `published.csv` each."""
 
 import ast
 import csv
 import dataclasses
 import difflib
+import functools
 import hashlib
+import logging
 import os
 import pathlib
 import types
 
 from keras_nonlocal.models.config import KINDS, ResNet3DConfig
 from keras_nonlocal.preprocessing import kinetics400_classes
+
+_LOGGER = logging.getLogger("keras_nonlocal")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +23,8 @@ class Checkpoint:
 
     Attributes:
         name: the value of `weights=`.
-        builder: name of the builder of its network; `None` for files that no builder loads,
-            whose `note` says what they are for.
+        builder: name of the builder of its network; `None` for image networks, which no builder
+            loads: `note` says what they are for.
         arguments: arguments of that builder.
         path: path of the file below `base_url`; of weights that ship, below the package's
             `weights` folder.
@@ -34,9 +38,9 @@ class Checkpoint:
         short_side: short side that frames are resized to before the crop, in pixels.
         classes: number of classes.
         class_names: their names in index order; empty if they do not ship.
-        licence: SPDX identifier.
-        top1: published accuracy in percent.
-        top5: published top-5 accuracy; `None` if it was not published.
+        license: SPDX identifier.
+        top1: published accuracy in percent; `None` if it was not published.
+        top5: published top-5 accuracy in percent; `None` if it was not published.
         test: how the accuracy was measured.
         note: further information.
     """
@@ -53,7 +57,7 @@ class Checkpoint:
     short_side: int
     classes: int
     class_names: tuple[str, ...] = dataclasses.field(repr=False)
-    licence: str
+    license: str
     top1: float | None
     top5: float | None
     test: str
@@ -84,170 +88,85 @@ class _Publisher:
     """What all files of one publisher have in common."""
 
     source: str
-    base_url: str
-    licence: str
-    test: str
+    base_url: str | None
+    test: str = "30 views (10 clips x 3 crops of 256)"
+    license: str = "Apache-2.0"
     # Hash whose first eight digits end the names of files; `None`: they do not.
     algorithm: str | None = None
 
 
 _META = "https://dl.fbaipublicfiles.com"
-_VIEWS = "30 views (10 clips x 3 crops of 256)"
 _PUBLISHERS = {
+    "knl": _Publisher("video-nonlocal-net", None, "single clips of 540 videos of unseen scenes"),
     "vnl": _Publisher(
         "video-nonlocal-net",
         f"{_META}/video-nonlocal/",
-        "CC-BY-NC-4.0",
-        f"{_VIEWS}, fully convolutional",
+        "30 views (10 clips x 3 crops of 256), fully convolutional",
+        license="CC-BY-NC-4.0",
     ),
-    "psf": _Publisher(
-        "pyslowfast", f"{_META}/pyslowfast/model_zoo/kinetics400/", "Apache-2.0", _VIEWS
-    ),
-    "ptv": _Publisher(
-        "pytorchvideo", f"{_META}/pytorchvideo/model_zoo/kinetics/", "Apache-2.0", _VIEWS
-    ),
+    "psf": _Publisher("pyslowfast", f"{_META}/pyslowfast/model_zoo/kinetics400/"),
+    "ptv": _Publisher("pytorchvideo", f"{_META}/pytorchvideo/model_zoo/kinetics/"),
     "mma": _Publisher(
         "mmaction2",
         "https://download.openmmlab.com/mmaction/v1.0/recognition/",
-        "Apache-2.0",
-        _VIEWS,
-        "sha256",
+        algorithm="sha256",
     ),
     "gcv": _Publisher(
         "gluoncv",
         "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com/torch/models/",
-        "Apache-2.0",
         "30 views (10 clips x 3 crops)",
-        "sha1",
+        algorithm="sha1",
     ),
 }
 # The name of this file repeats the hash of another one, the network without non-local blocks.
 _CHECKSUM_UNKNOWN = ("nl_slowonly_r50_8x8.kinetics400_mma",)
 
 
-def _read_rows():
-    """Returns the records of the weights that were trained on Kinetics-400."""
-    path = pathlib.Path(__file__).with_name("published.csv")
-    with path.open(encoding="utf-8", newline="") as file:
-        return [_make_record(**row) for row in csv.DictReader(file)]
-
-
-def _make_record(name, builder, depth, clip, top1, top5, file, arguments, note):
-    publisher = _PUBLISHERS[name.rpartition("_")[2]]
+def _make_checkpoint(name, publisher, builder, depth, clip, top1, top5, file, arguments, note):
+    """Returns the `Checkpoint` of a row, whose values are text; empty ones have defaults."""
+    publisher, given = _PUBLISHERS[publisher], ast.literal_eval(arguments or "{}")
     path, test, checksum = file, publisher.test, None
+    names = given.pop("class_names", kinetics400_classes() if builder else ())
+    if builder:
+        fixed = {"depth": ast.literal_eval(depth), "clip": clip, "source": publisher.source}
+        given = fixed | given
+    else:
+        test = "center crops of images" if top1 else ""
     if publisher.source == "mmaction2":
         # Files are in folders of their own names, without date and hash.
         path = f"{file.partition('_')[0]}/{file.rpartition('_')[0]}/{file}"
         test = test.replace("256", "224") if builder == "C2D" else test
     if publisher.algorithm and name not in _CHECKSUM_UNKNOWN:
         checksum = (publisher.algorithm, file.removesuffix(".pth")[-8:])
-    given = {"depth": int(depth), "clip": clip, "source": publisher.source}
+    crop = given.get("input_shape", (None, 224))[1]
     return Checkpoint(
         name=name,
-        builder=builder,
-        arguments=types.MappingProxyType(given | ast.literal_eval(arguments or "{}")),
+        builder=builder or None,
+        arguments=types.MappingProxyType(given),
         path=path,
         base_url=publisher.base_url,
         checksum=checksum,
         source=publisher.source,
-        clip=clip,
-        crop=224,
-        short_side=256,
-        classes=400,
-        class_names=kinetics400_classes(),
-        licence=publisher.licence,
-        top1=float(top1),
+        clip=clip or None,
+        crop=crop,
+        short_side=round(crop * 256 / 224),
+        classes=len(names) or 1000,
+        class_names=names,
+        license=publisher.license,
+        top1=float(top1) if top1 else None,
         top5=float(top5) if top5 else None,
         test=test,
         note=note,
     )
 
 
-def _image_row(name, publisher, file, top1, top5, test, note):
-    """Returns the record of an image network, from which video networks start."""
-    return Checkpoint(
-        name=name,
-        builder=None,
-        arguments=types.MappingProxyType({}),
-        path=file,
-        base_url=publisher.base_url,
-        checksum=None,
-        source=publisher.source,
-        clip=None,
-        crop=224,
-        short_side=256,
-        classes=1000,
-        class_names=(),
-        licence=publisher.licence,
-        top1=top1,
-        top5=top5,
-        test=test,
-        note=note,
-    )
+def _read_rows():
+    path = pathlib.Path(__file__).with_name("published.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        return [_make_checkpoint(**row) for row in csv.DictReader(file)]
 
 
-_ROWS = (
-    Checkpoint(
-        name="camera_motion",
-        builder="NLI3D",
-        arguments=types.MappingProxyType(
-            {
-                "depth": (1, 1, 1, 1),
-                "width": 16,
-                "clip": "8x2",
-                "input_shape": (8, 64, 64, 3),
-                "classes": 9,
-                "dropout": 0.2,
-            }
-        ),
-        path="camera_motion.weights.h5",
-        base_url=None,
-        checksum=None,
-        source="video-nonlocal-net",
-        clip="8x2",
-        crop=64,
-        short_side=73,
-        classes=9,
-        class_names=(
-            "pan_left",
-            "pan_right",
-            "still",
-            "tilt_down",
-            "tilt_up",
-            "turn_left",
-            "turn_right",
-            "zoom_in",
-            "zoom_out",
-        ),
-        licence="Apache-2.0",
-        top1=98.3,
-        top5=None,
-        test="single clips of 540 videos of unseen scenes",
-        note="ships with the package; 99.6 % by nine views",
-    ),
-    *_read_rows(),
-    _image_row(
-        "resnet_r50_r101.imagenet_vnl",
-        _PUBLISHERS["vnl"],
-        "pretrained_model.tar.gz",
-        None,
-        None,
-        "",
-        "an archive: unpack it, give r50_pretrain_c2_model_iter450450_clean.pkl or its r101 "
-        "sister to keras_nonlocal.inflate_weights, and affine_model_400k.pkl (an I3D with "
-        "affine layers) to keras_nonlocal.load_checkpoint",
-    ),
-    _image_row(
-        "resnet_r50.imagenet_psf",
-        _PUBLISHERS["psf"],
-        "R50_IN1K.pyth",
-        76.4,
-        93.2,
-        "centre crops of images",
-        "an image network: give it to keras_nonlocal.inflate_weights",
-    ),
-)
-CHECKPOINTS = {checkpoint.name: checkpoint for checkpoint in _ROWS}
+CHECKPOINTS = {checkpoint.name: checkpoint for checkpoint in _read_rows()}
 
 
 def list_weights():
@@ -273,33 +192,40 @@ def find_file(path):
     return next((record for record in CHECKPOINTS.values() if record.file == name), None)
 
 
-def digest(path, algorithm):
-    """Returns the hash of a file in hexadecimal digits."""
+def digest(path, checkpoint):
+    """Returns the first digits of a file's hash, as many as the publisher states."""
+    algorithm, published = checkpoint.checksum
     found = hashlib.new(algorithm)
     with open(path, "rb") as file:
         while block := file.read(2**20):
             found.update(block)
-    return found.hexdigest()
+    return found.hexdigest()[: len(published)]
 
 
 def has_checksum(path, checkpoint):
-    """Whether a file has the checksum that its publisher states, if there is one."""
-    if checkpoint.checksum is None:
-        return True
-    algorithm, beginning = checkpoint.checksum
-    return digest(path, algorithm).startswith(beginning)
+    """Returns whether a file has the checksum that its publisher states, if there is one."""
+    return checkpoint.checksum is None or digest(path, checkpoint) == checkpoint.checksum[1]
+
+
+@functools.cache
+def warn_license(name, license):
+    """Logs once what a license forbids."""
+    if "-NC-" in license:
+        _LOGGER.warning(
+            "The weights %s are under the license %s, which forbids commercial use.", name, license
+        )
 
 
 def locate(checkpoint):
     """Returns the path of a checkpoint that ships with the package."""
     package = pathlib.Path(__file__).parents[1]
-    # Installed, the folder lies in the package; in a checkout, beside it.
+    # Installed, the folder is in the package; in a checkout, beside it.
     for folder in (package / "weights", package.parent / "weights"):
         if (folder / checkpoint.file).is_file():
             return folder / checkpoint.file
     raise FileNotFoundError(
-        f"The weights {checkpoint.name!r} should lie at {package / 'weights' / checkpoint.file}, "
-        "but do not. Install keras_nonlocal again."
+        f"The weights {checkpoint.name!r} are missing at {package / 'weights' / checkpoint.file}. "
+        "Install keras_nonlocal again."
     )
 
 

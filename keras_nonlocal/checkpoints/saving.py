@@ -1,4 +1,4 @@
-"""From a network of ours to a file that another implementation reads."""
+"""Writes networks as files of other implementations."""
 
 import dataclasses
 import os
@@ -8,25 +8,37 @@ import pickle
 import keras
 import numpy as np
 
-from keras_nonlocal.checkpoints import hints, kernels, rules
+from keras_nonlocal.checkpoints import key_maps, stored_config
 from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.implementations import IMPLEMENTATIONS
 from keras_nonlocal.keras_models import refuse_tf_keras
 from keras_nonlocal.models.video_resnet import config_of
 
+_KEY_MAPS = {
+    "video-nonlocal-net": {".pkl": key_maps.CAFFE2},
+    "pyslowfast": {
+        ".pkl": key_maps.CAFFE2,
+        ".pyth": key_maps.PYSLOWFAST,
+        ".pth": key_maps.PYSLOWFAST,
+    },
+    "pytorchvideo": dict.fromkeys((".pyth", ".pth"), key_maps.PYTORCHVIDEO),
+    "mmaction2": {".pth": key_maps.MMACTION2},
+    "gluoncv": {".pth": key_maps.GLUONCV},
+}
+
 
 def save_checkpoint(model, path, source=None):
     """Writes a network in the format of another implementation.
 
-    So a network that was fine-tuned here goes on there. It must be one that the implementation
-    has: built with its `source`, or of the same layers by chance.
+    A network that was fine-tuned here is then used there. The implementation must have the same
+    network: build or load the network with its `source`.
 
     Args:
         model: a network of `C2D`, `I3D`, `NLC2D` or `NLI3D`, or of `load_checkpoint`.
         path: file to write. ".pkl" gives a Caffe2 pickle (video-nonlocal-net, pyslowfast);
             ".pth" and ".pyth" a PyTorch file (pyslowfast, pytorchvideo, mmaction2, gluoncv).
-        source: whose format: "video-nonlocal-net", "pyslowfast", "pytorchvideo", "mmaction2"
-            or "gluoncv". `None`: the one whose layers the model has.
+        source: the implementation: "video-nonlocal-net", "pyslowfast", "pytorchvideo",
+            "mmaction2" or "gluoncv" (default: the `source` of the model).
 
     Raises:
         CheckpointError: a `ValueError`, if the implementation has no such network; nothing is
@@ -47,60 +59,58 @@ def save_checkpoint(model, path, source=None):
             f"`model` must be a network of this package. Received: {model!r} without one inside."
         )
     source = source or config.source
-    layout = _choose_layout(model, path, source)
+    key_map = _choose_key_map(path, source, config)
     tensors = {v.path: keras.ops.convert_to_numpy(v).astype("float32") for v in model.weights}
-    _check_network(model, config, tensors, layout, source)
-    tensors = _adapt(tensors, layout, config)
-    flat = layout.flat_c2d and not config.inflated
+    _check_network(model, config, tensors, key_map, source)
+    if config.frozen_norm and key_map is key_maps.CAFFE2:
+        _fold_statistics(tensors)
+    if not key_map.out_bias:
+        for bias in [path for path in tensors if path.endswith("_nonlocal/out/bias")]:
+            mean = bias.replace("out/bias", "norm/moving_mean")
+            tensors[mean] = tensors[mean] - tensors.pop(bias)
+    flat = key_map.flat_c2d and not config.inflated
     arrays = {
-        name: kernels.from_keras(address, array, flat)
-        for address, array in tensors.items()
-        for name in layout.names_of(address)
+        key: key_maps.from_keras(path, array, flat)
+        for path, array in tensors.items()
+        for key in key_map.keys_of(path)
     }
-    _write(arrays, path, layout, dataclasses.replace(config, source=source))
+    _write(arrays, path, key_map, dataclasses.replace(config, source=source))
 
 
-def _choose_layout(model, path, source):
-    suffixes = {
-        "video-nonlocal-net": {".pkl": rules.CAFFE2},
-        "pyslowfast": {".pkl": rules.CAFFE2, ".pyth": rules.PYSLOWFAST, ".pth": rules.PYSLOWFAST},
-        "pytorchvideo": dict.fromkeys((".pyth", ".pth"), rules.PYTORCHVIDEO),
-        "mmaction2": {".pth": rules.MMACTION2},
-        "gluoncv": {".pth": rules.GLUONCV},
-    }
-    if source not in suffixes:
+def _choose_key_map(path, source, config):
+    if source not in _KEY_MAPS:
         raise CheckpointError(
-            f"`source` must be one of {', '.join(map(repr, suffixes))}. Received: {source!r}."
+            f"`source` must be one of {', '.join(map(repr, _KEY_MAPS))}. Received: {source!r}."
         )
-    if path.suffix not in suffixes[source]:
+    if path.suffix not in _KEY_MAPS[source]:
         raise CheckpointError(
-            f"`path` must end in {' or '.join(suffixes[source])} for source={source!r}. "
+            f"`path` must end in {' or '.join(_KEY_MAPS[source])} for source={source!r}. "
             f"Received: {path.name!r}."
         )
-    layout = suffixes[source][path.suffix]
-    if layout is rules.PYTORCHVIDEO and not _has_layer(model, "pool2"):
-        return rules.PYTORCHVIDEO_WITHOUT_POOL2
-    return layout
+    key_map = _KEY_MAPS[source][path.suffix]
+    if key_map is key_maps.PYTORCHVIDEO and not config.pool2:
+        return key_maps.PYTORCHVIDEO_WITHOUT_POOL2
+    return key_map
 
 
-def _check_network(model, config, tensors, layout, source):
+def _check_network(model, config, tensors, key_map, source):
     """Raises if the implementation has no such network."""
-    strangers = [address for address in tensors if not layout.names_of(address)]
-    strangers = [a for a in strangers if layout.out_bias or not a.endswith("/out/bias")]
-    if strangers:
+    lacking = [path for path in tensors if not key_map.keys_of(path)]
+    lacking = [path for path in lacking if key_map.out_bias or not path.endswith("/out/bias")]
+    if lacking:
         raise CheckpointError(
-            f"{layout.name} has no place for {len(strangers)} variables of {model.name}: "
-            f"{', '.join(strangers[:8])}. Its files hold the networks of C2D, I3D and what the "
-            "builders of this package make of `source`."
+            f"{key_map.name} has no names for {len(lacking)} variables of {model.name}: "
+            f"{', '.join(lacking[:8])}. Save a network of C2D, I3D, NLC2D or NLI3D that was built "
+            "with its `source`."
         )
-    if config.non_local and config.mode not in layout.modes:
+    if config.non_local and config.mode not in key_map.modes:
         raise CheckpointError(
-            f"{layout.name} has no non-local blocks of mode={config.mode!r}, only "
-            f"{' and '.join(layout.modes)}."
+            f"{key_map.name} has no non-local blocks of mode={config.mode!r}, only "
+            f"{' and '.join(key_map.modes)}."
         )
-    if config.frozen_norm and config.non_local and layout is not rules.CAFFE2:
+    if config.frozen_norm and config.non_local and key_map is not key_maps.CAFFE2:
         raise CheckpointError(
-            f"{layout.name} has no affine non-local networks. Use transfer_weights(model, "
+            f"{key_map.name} has no affine non-local networks. Use transfer_weights(model, "
             "from_model) to take the weights into a network with frozen_norm=False, and save that."
         )
     if not config.pool2 and source in ("video-nonlocal-net", "gluoncv"):
@@ -125,62 +135,47 @@ def _check_network(model, config, tensors, layout, source):
         )
 
 
-def _adapt(tensors, layout, config):
-    """Gives the tensors the form in which the format keeps them."""
-    tensors = dict(tensors)
-    if config.frozen_norm and layout is rules.CAFFE2:
-        for address in [a for a in tensors if a.endswith("/moving_variance")]:
-            norm = address.removesuffix("moving_variance")
-            variance = tensors.pop(address).astype("float64")
-            mean = tensors.pop(norm + "moving_mean").astype("float64")
-            scale = tensors[norm + "gamma"] / np.sqrt(variance + kernels.NORM_EPSILON)
-            tensors[norm + "gamma"] = scale.astype("float32")
-            tensors[norm + "beta"] = (tensors[norm + "beta"] - mean * scale).astype("float32")
-    if not layout.out_bias:
-        for address in [a for a in tensors if a.endswith("_nonlocal/out/bias")]:
-            mean = address.replace("out/bias", "norm/moving_mean")
-            tensors[mean] = tensors[mean] - tensors.pop(address)
-    return tensors
+def _fold_statistics(tensors):
+    """Folds the moving statistics of affine norms into scale and offset, in place."""
+    for path in [path for path in tensors if path.endswith("/moving_variance")]:
+        norm = path.removesuffix("moving_variance")
+        variance = tensors.pop(path).astype("float64")
+        mean = tensors.pop(norm + "moving_mean").astype("float64")
+        scale = tensors[norm + "gamma"] / np.sqrt(variance + key_maps.NORM_EPSILON)
+        tensors[norm + "gamma"] = scale.astype("float32")
+        tensors[norm + "beta"] = (tensors[norm + "beta"] - mean * scale).astype("float32")
 
 
-def _write(arrays, path, layout, config):
+def _write(arrays, path, key_map, config):
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            if layout is rules.CAFFE2:
-                _write_pickle({"blobs": arrays, "cfg": hints.write_yaml_config(config)}, file)
+            if key_map is key_maps.CAFFE2:
+                content = {"blobs": arrays, "cfg": stored_config.write_yaml_config(config)}
+                data = pickle.dumps(content, protocol=2)
+                # NumPy 1, which readers of these files may have, has the old name of the module.
+                old, new = (
+                    b"cnumpy.%score.multiarray\n" % underscore for underscore in (b"", b"_")
+                )
+                file.write(data.replace(new, old, 1))
             else:
-                _write_torch(arrays, file, layout, config)
+                _write_torch(arrays, file, key_map, config)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _write_pickle(content, file):
-    data = pickle.dumps(content, protocol=2)
-    # NumPy 1, which those who read these files may have, knows its modules by the old name.
-    file.write(data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n", 1))
-
-
-def _write_torch(arrays, file, layout, config):
+def _write_torch(arrays, file, key_map, config):
     try:
         import torch
     except ImportError as error:
         raise ImportError(
             "Writing a PyTorch file needs torch: pip install 'keras_nonlocal[torch]'."
         ) from error
-    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    if layout is rules.GLUONCV:
-        content = state
-    elif layout is rules.MMACTION2:
-        content = {
-            "state_dict": state,
-            "meta": {"cfg": hints.write_python_config(config)},
-        }
-    else:
-        content = {"model_state": state, "cfg": hints.write_yaml_config(config)}
+    content = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    if key_map is key_maps.MMACTION2:
+        config = {"cfg": stored_config.write_python_config(config)}
+        content = {"state_dict": content, "meta": config}
+    elif key_map is not key_maps.GLUONCV:
+        content = {"model_state": content, "cfg": stored_config.write_yaml_config(config)}
     torch.save(content, file)
-
-
-def _has_layer(model, name):
-    return any(layer.name == name for layer in model.layers)

@@ -1,37 +1,104 @@
-"""Weights from one of our networks to another: other clips, blocks, norms or classes."""
+"""Starts video networks from image networks, and from video networks that differ."""
 
 import dataclasses
-import types
+import os
 import warnings
 
 import keras
 import numpy as np
 
-from keras_nonlocal.checkpoints import assignment, inflation, kernels
+from keras_nonlocal.checkpoints import image_networks, key_maps, loading
 from keras_nonlocal.checkpoints.errors import CheckpointError
-from keras_nonlocal.checkpoints.layout import Layout
-from keras_nonlocal.models.config import BLOCK_SETTINGS
-from keras_nonlocal.models.video_resnet import change_config, config_of
+from keras_nonlocal.keras_models import refuse_tf_keras
+from keras_nonlocal.models.config import BLOCK_SETTINGS, DEPTHS, ResNet3DConfig
+from keras_nonlocal.models.video_resnet import VideoInput, change_config, config_of
 
-_OURS = Layout(name="keras_nonlocal", sources=(), rows=(), words=types.MappingProxyType({}))
-_SHOWN = 6
-_CLASSIFIER = ("predictions/kernel", "predictions/bias")
+_IMAGENET = "keras-applications"
+_STRIDES = {"a": "its first 1x1", "b": "its 3x3"}
+_CACHE = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
+_FILE = "{}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+_CLASSIFIER = "predictions/kernel"
+
+
+def inflate_weights(model, weights):
+    """Starts a video network from the weights of an image network.
+
+    Every 2-D kernel is copied over the frames that ours spans and divided by their number;
+    norms are copied. So a still clip gives the features of its image, except for the clip's first
+    and last frames. Non-local blocks and the classifier keep their values: new blocks are the
+    identity. The classifier of the image network is left out.
+
+    The stages of the two must halve height and width in the same convolution, the 3x3 in most
+    image networks, the first 1x1 in those of `keras.applications`: build with
+    `source="torchvision"` or `source="keras-applications"`, which follow these networks in all
+    else as well. `source="video-nonlocal-net"` takes torchvision's weights too, as the authors
+    do, but does not pad the first max-pooling and so returns other numbers.
+
+    The model then normalizes pixels as the image network: `model.normalization`.
+
+    Args:
+        model: network of `C2D`, `I3D`, `NLC2D` or `NLI3D`, with or without its head.
+        weights: path of a file of torchvision, timm (.pth, .safetensors), Caffe2 (.pkl, names
+            of video-nonlocal-net) or PySlowFast (.pyth), or a `keras.applications.ResNet50` or
+            `ResNet101`, which reads its own files. The model must have the same depth and width.
+
+    Returns:
+        Names of the layers that keep their values.
+
+    Raises:
+        CheckpointError: a `ValueError`, if the file is corrupt, of another network, or does not
+            fit; it lists all names and shapes that do not, and the model is unchanged.
+
+    Example:
+
+    >>> model = keras_nonlocal.NLI3D(source="torchvision", classes=12)  # doctest: +SKIP
+    >>> inflate_weights(model, "resnet50-11ad3fa6.pth")[-1]  # doctest: +SKIP
+    'predictions'
+
+    Reference:
+        - Section 3.3, "Implementation" of the inflated networks, in
+          [Non-local Neural Networks](https://arxiv.org/abs/1711.07971).
+    """
+    _check_network("model", model)
+    network = image_networks.read_image_network(weights)
+    ours = config_of(model).implementation.stride_kernel
+    theirs = "a" if network.source == _IMAGENET else "b"
+    if ours != theirs:
+        raise CheckpointError(
+            f"A stage of {model.name} halves height and width in {_STRIDES[ours]} convolution, of "
+            f"{network.title} in {_STRIDES[theirs]}. Build the model with "
+            f"source={network.source!r}."
+        )
+    names = [layer.name for layer in model.layers]
+    kept = [name for name in names if name == "predictions" or name.endswith("_nonlocal")]
+    loading.assign(
+        model,
+        _inflate(network.tensors, {v.path: tuple(v.shape) for v in model.weights}),
+        network.key_map,
+        network.unexpected,
+        except_for=("predictions", *kept),
+        title=f"The image network of {network.title} does not fit {model.name}.",
+        origin="image network",
+        hint="Build the model with the `depth` and `width` of the image network.",
+    )
+    change_config(model, normalization=network.source)
+    return kept
 
 
 def transfer_weights(model, from_model):
-    """Gives a network the weights of another one that differs in what training may change.
+    """Copies the weights of one network into another that differs in what training may change.
 
     The two may differ in these ways:
 
     - the clip: 8x8, 32x4 and 128x1 networks have the same weights;
-    - non-local blocks: those that `from_model` lacks keep the values that they have in `model`,
-      so new ones are the identity and the output stays the same;
-    - norms: `frozen_norm=True` takes the moving statistics as they are. A non-local block has no
-      norm there: it is folded into the block's last convolution. The other way a norm is added
-      that changes nothing;
-    - frames that kernels span: those of one frame are inflated, so C2D begins I3D;
-    - the classifier: with other classes, or none in `from_model`, it keeps its values, and a
-      warning says so.
+    - non-local blocks: those that `from_model` lacks keep their values in `model`, so new ones
+      are the identity and the output stays the same;
+    - norms: `frozen_norm=True` copies the moving statistics. A non-local block has no norm there:
+      it is folded into the block's last convolution. In the other direction a norm is added that
+      changes nothing;
+    - frames that kernels span: those of one frame are inflated, so I3D can start from C2D;
+    - the classifier: with other classes, or without one in `from_model`, it keeps its values, and
+      a warning says so.
 
     Nothing else may differ that changes what the weights compute: the pairwise function, scale and
     pooling of non-local blocks, pool1's padding, pool2, steps over frames that the clip does not
@@ -41,8 +108,8 @@ def transfer_weights(model, from_model):
     frozen. `model` then normalizes pixels as `from_model` does, see `model.normalization`.
 
     Args:
-        model: network of `C2D`, `I3D`, `NLC2D` or `NLI3D` that receives.
-        from_model: network of these that gives.
+        model: network of `C2D`, `I3D`, `NLC2D` or `NLI3D` that receives the weights.
+        from_model: network of these that has them.
 
     Returns:
         Names of the layers of `model` that keep their values.
@@ -63,47 +130,131 @@ def transfer_weights(model, from_model):
         - Section 3.3 and section 4.1 (long clips, frozen norms) of
           [Non-local Neural Networks](https://arxiv.org/abs/1711.07971).
     """
-    inflation.check_network("model", model)
-    inflation.check_network("from_model", from_model)
+    _check_network("model", model)
+    _check_network("from_model", from_model)
+    config, given = config_of(model), config_of(from_model)
     _check_settings(model, from_model)
-    shapes = {variable.path: tuple(variable.shape) for variable in model.weights}
     tensors = {v.path: keras.ops.convert_to_numpy(v) for v in from_model.weights}
-    kept = _kept_blocks(model, tensors)
-    names = [config_of(each).class_names for each in (model, from_model)]
-    same_names = None in names or names[0] == names[1]
-    starts_anew = _CLASSIFIER[0] in shapes
-    starts_anew = starts_anew and not (same_names and _same_classes(shapes, tensors))
+    shapes = {variable.path: tuple(variable.shape) for variable in model.weights}
+    blocks = [layer.name for layer in model.layers if layer.name.endswith("_nonlocal")]
+    kept = [name for name in blocks if not any(path.startswith(f"{name}/") for path in tensors)]
+    head, theirs = shapes.get(_CLASSIFIER), tensors.get(_CLASSIFIER)
+    same_names = config.class_names == given.class_names
+    same_names = same_names or None in (config.class_names, given.class_names)
+    same_classes = head and theirs is not None and theirs.shape[-1] == head[-1] and same_names
+    starts_anew = head is not None and not same_classes
     if starts_anew:
         kept.append("predictions")
-    if starts_anew or _CLASSIFIER[0] not in shapes:
-        tensors = {a: array for a, array in tensors.items() if a not in _CLASSIFIER}
-    tensors = _fit_norms(inflation.inflate_to_fit(tensors, model), shapes)
-    assignment.assign(
+    loading.assign(
         model,
-        tensors,
-        _OURS,
-        except_for=kept,
+        _fit_norms(_inflate(tensors, shapes), shapes),
+        key_map=None,
+        except_for=kept if head else (*kept, "predictions"),
         title=f"The weights of {from_model.name} do not fit {model.name}.",
-        origin=f"giver {from_model.name}",
-        way_out="Both must have the same `depth` and `width`, and `model` all blocks and all "
-        "frames of kernels that the giver has.",
+        origin=from_model.name,
+        hint="Both must have the same `depth` and `width`, and `model` all blocks of "
+        f"{from_model.name} and kernels of at least as many frames.",
     )
     if starts_anew:
         warnings.warn(
             f"The classifier keeps its values: {from_model.name} has no classifier for the same "
-            f"{shapes[_CLASSIFIER[0]][-1]} classes. All else is transferred.",
+            f"{head[-1]} classes. All other weights are transferred.",
             stacklevel=2,
         )
-    kept_names = names[0] if starts_anew else names[0] or names[1]
-    change_config(model, normalization=from_model.normalization, class_names=kept_names)
+    names = config.class_names if starts_anew else config.class_names or given.class_names
+    change_config(model, normalization=from_model.normalization, class_names=names)
     return kept
 
 
-def _check_settings(model, from_model):
-    """Raises where the same weights would mean something else.
+def imagenet_config(arguments):
+    """Returns the configuration of a network that starts from the weights of `keras.applications`.
 
-    Settings that differ because one implementation builds other clips, or other inflated blocks,
-    otherwise are allowed.
+    Args:
+        arguments: fields of `ResNet3DConfig`.
+
+    Returns:
+        A `ResNet3DConfig` with `source="keras-applications"`.
+
+    Raises:
+        ValueError: if the weights do not fit.
+    """
+    given = {"source": _IMAGENET, **arguments}
+    if given["source"] != _IMAGENET:
+        raise ValueError(
+            "`source` must be 'keras-applications' with weights='imagenet': these are "
+            "keras.applications' weights, whose stages halve height and width in their first 1x1 "
+            f"convolution. Received: source={given['source']!r}. Leave it out, or give a file of "
+            "torchvision's weights to keras_nonlocal.inflate_weights."
+        )
+    config = ResNet3DConfig(**given, weights="imagenet")
+    if config.depth not in DEPTHS.values():
+        raise ValueError(
+            "`depth` must be 50 or 101 with weights='imagenet'. Received: "
+            f"depth={given['depth']!r}. Give image networks of other depths to "
+            "keras_nonlocal.inflate_weights."
+        )
+    if config.width != 64:
+        raise ValueError(
+            f"`width` must be 64 with weights='imagenet'. Received: width={given['width']!r}. "
+            "Leave it out, or build with weights=None."
+        )
+    return config
+
+
+def inflate_imagenet(model):
+    """Loads the ImageNet weights of `keras.applications`, which are downloaded once.
+
+    Args:
+        model: network of `imagenet_config`.
+
+    Raises:
+        CheckpointError: if the weights cannot be downloaded; it says what to do by hand.
+    """
+    depths = {blocks: depth for depth, blocks in DEPTHS.items()}
+    name = f"ResNet{depths[config_of(model).depth]}"
+    try:
+        resnet = getattr(keras.applications, name)(weights="imagenet", include_top=False)
+    except Exception as error:  # Keras raises bare ones without a connection.
+        file = _FILE.format(name.lower())
+        home = os.environ.get("KERAS_HOME") or os.path.join("~", ".keras")
+        raise CheckpointError(
+            f"The ImageNet weights of keras.applications.{name} could not be downloaded: {error} "
+            f"Download {_CACHE}{file} by hand and put it at {os.path.join(home, 'models', file)}: "
+            "Keras uses it from there."
+        ) from error
+    inflate_weights(model, resnet)
+
+
+def _check_network(argument, model):
+    """Raises unless a model is a network of this package."""
+    refuse_tf_keras(argument, model)
+    layers = model.layers if isinstance(model, keras.Model) else ()
+    if not any(isinstance(layer, VideoInput) for layer in layers):
+        raise ValueError(
+            f"`{argument}` must be a network of C2D, I3D, NLC2D or NLI3D. Received: {model!r} of "
+            f"type {type(model).__name__}, without their layers. Pass the network inside a model "
+            "alone."
+        )
+
+
+def _inflate(tensors, shapes):
+    """Copies kernels of one frame over the frames of wanted shapes, divided by their number.
+
+    A clip of one frame repeated then gives what the frame gave, except for the clip's ends.
+    """
+    inflated = dict(tensors)
+    for path, array in tensors.items():
+        wanted = shapes.get(path, ())
+        if len(wanted) == 5 and array.shape == (1, *wanted[1:]) and wanted[0] > 1:
+            inflated[path] = np.repeat(array / np.float32(wanted[0]), wanted[0], axis=0)
+    return inflated
+
+
+def _check_settings(model, from_model):
+    """Raises where the same weights compute something else.
+
+    Settings may differ where one implementation builds other clips, or other inflated blocks,
+    with other settings.
     """
     config, given = config_of(model), config_of(from_model)
     wanted = dataclasses.replace(given, source=config.source, pool2=config.pool2).settings
@@ -116,49 +267,28 @@ def _check_settings(model, from_model):
     ]
     if differences:
         raise CheckpointError(
-            f"The weights of {from_model.name} mean something else in {model.name}: "
-            f"{'; '.join(differences[:_SHOWN])}. Nothing was transferred. Build both with the same "
+            f"The weights of {from_model.name} compute something else in {model.name}: "
+            f"{'; '.join(differences[:6])}. Nothing was transferred. Build both with the same "
             "`source`, `mode` and `pool2`."
         )
 
 
-def _kept_blocks(model, tensors):
-    """Names of non-local blocks that the other network lacks."""
-    given = {address.split("/")[0] for address in tensors}
-    names = [layer.name for layer in model.layers if layer.name.endswith("_nonlocal")]
-    return [name for name in names if name not in given]
-
-
-def _same_classes(shapes, tensors):
-    return all(a in tensors and tensors[a].shape[-1] == shapes[a][-1] for a in _CLASSIFIER)
-
-
-def _fit_norms(tensors, shapes):
-    """Folds the norms of non-local blocks that the model lacks, and adds those that it has."""
+def _fit_norms(tensors, paths):
+    """Folds the norms of non-local blocks that a model lacks, and adds those that it has."""
     tensors = dict(tensors)
-    for address in [a for a in tensors if a.endswith("_nonlocal/out/bias")]:
-        block = address.removesuffix("out/bias")
-        has_norm = block + "norm/gamma" in tensors
-        if has_norm and block + "out/bias" in shapes and block + "norm/gamma" not in shapes:
-            _fold_norm(tensors, block)
-        elif not has_norm and block + "norm/gamma" in shapes:
-            values = {
-                "gamma": 1.0,
-                "beta": 0.0,
-                "moving_mean": 0.0,
-                "moving_variance": kernels.IDENTITY_VARIANCE,
-            }
-            for name, value in values.items():
-                tensors[f"{block}norm/{name}"] = np.full_like(tensors[address], value)
+    for bias in [path for path in tensors if path.endswith("_nonlocal/out/bias")]:
+        block, kernel = bias.removesuffix("out/bias"), bias.replace("bias", "kernel")
+        norm = {k: f"{block}norm/{k}" for k in ("gamma", "beta", "moving_mean", "moving_variance")}
+        is_given, is_wanted = norm["gamma"] in tensors, norm["gamma"] in paths
+        if is_given and not is_wanted and bias in paths:
+            gamma, beta, mean, variance = (
+                tensors.pop(path).astype("float64") for path in norm.values()
+            )
+            scale = gamma / np.sqrt(variance + key_maps.NORM_EPSILON)
+            tensors[bias] = ((tensors[bias] - mean) * scale + beta).astype("float32")
+            tensors[kernel] = (tensors[kernel] * scale).astype("float32")
+        elif is_wanted and not is_given:
+            values = (1.0, 0.0, 0.0, key_maps.IDENTITY_VARIANCE)
+            for path, value in zip(norm.values(), values, strict=True):
+                tensors[path] = np.full_like(tensors[bias], value)
     return tensors
-
-
-def _fold_norm(tensors, block):
-    gamma, beta, mean, variance = (
-        tensors.pop(f"{block}norm/{name}").astype("float64")
-        for name in ("gamma", "beta", "moving_mean", "moving_variance")
-    )
-    scale = gamma / np.sqrt(variance + kernels.NORM_EPSILON)
-    kernel, bias = block + "out/kernel", block + "out/bias"
-    tensors[bias] = ((tensors[bias] - mean) * scale + beta).astype("float32")
-    tensors[kernel] = (tensors[kernel] * scale).astype("float32")

@@ -4,8 +4,8 @@ import argparse
 import os
 
 import keras_nonlocal
-from keras_nonlocal.checkpoints import description, inspection, registry, rules
-from keras_nonlocal.commands import arguments, calls, printing
+from keras_nonlocal.checkpoints import detection, key_maps, registry
+from keras_nonlocal.commands import arguments, calls, printing, verify
 from keras_nonlocal.exporting import destination
 from keras_nonlocal.models import summary
 from keras_nonlocal.models.video_resnet import config_of
@@ -39,7 +39,7 @@ def add_arguments(parser):
         help="file to write: .keras (the whole model), .weights.h5 (weights for the builder), or "
         ".pkl, .pth, .pyth (the format of another implementation, see --to-source)",
     )
-    parser.add_argument("--source", choices=rules.SOURCES, help="whose file it is")
+    parser.add_argument("--source", choices=key_maps.SOURCES, help="whose file it is")
     parser.add_argument(
         "--clip",
         metavar="FRAMESxSTRIDE",
@@ -70,7 +70,7 @@ def add_arguments(parser):
         help='tensors or layers to leave out, such as "predictions"',
     )
     parser.add_argument(
-        "--to-source", choices=rules.SOURCES, help="whose format to write; --source if left out"
+        "--to-source", choices=key_maps.SOURCES, help="whose format to write; --source if left out"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
 
@@ -83,19 +83,19 @@ def run(chosen):
         raise FileExistsError(f"{chosen.to} exists already. Add --overwrite, or write elsewhere.")
     given = _given_options(chosen)
     with printing.warnings_told(), printing.told_in_words_of_the_command(_WORDS):
-        model = keras_nonlocal.load_checkpoint(chosen.file, **given)
-    findings = inspection.inspect_file(chosen.file)
+        contents = detection.read_contents(chosen.file)
+        model = keras_nonlocal.load_checkpoint(contents, **given)
     options = {"source": model.source, "clip": model.clip, **given}
     to_source = chosen.to_source or model.source
     with destination.written_beside(chosen.to) as written:
         _write(model, written, to_source)
     print(f"Read {chosen.file}")
     network = config_of(model)
-    printing.print_pairs(description.describe_loaded(findings, network, given))
+    printing.print_pairs(verify.describe(contents, model.source, given))
     if record := registry.find_file(chosen.file):
-        printing.print_pairs(description.describe_record(chosen.file, record))
+        printing.print_pairs(verify.describe_record(chosen.file, record))
     printing.print_pairs([("parameters", f"{summary.count_parameters(model):,}")])
-    print(f"\nWrote {chosen.to}, {description.megabytes(chosen.to)}")
+    print(f"\nWrote {chosen.to}, {verify.megabytes(chosen.to)}")
     print(f"\nThe same in Python:\n\n{_write_conversion(chosen, options, to_source)}")
     print(f"\nFrom a video to what it shows, with {chosen.to}:\n")
     print(_write_prediction(model, network, chosen, options, to_source))

@@ -94,6 +94,7 @@ def load(golden, path):
         clip=golden["clip"],
         crop=golden["crop"],
         classifier_activation=None if golden["output"] == "logits" else "softmax",
+        include_preprocessing=False,
         **_untold(golden["name"]),
     )
 

@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import errno
+import functools
 import hashlib
 import http.server
 import logging
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.checkpoints import download, registry
+from keras_nonlocal.checkpoints import registry
 from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.checkpoints.registry import Checkpoint
 from keras_nonlocal.checkpoints.saving import save_checkpoint
@@ -49,7 +50,7 @@ def home(tmp_path, monkeypatch):
     """An empty home of Keras; nothing may reach the world beyond this machine."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    download.tell_licence.cache_clear()
+    registry.warn_license.cache_clear()
     return tmp_path / "keras" / "models" / "keras_nonlocal"
 
 
@@ -94,7 +95,7 @@ def record_of(digest):
         short_side=36,
         classes=5,
         class_names=("one", "two", "three", "four", "five"),
-        licence="Apache-2.0",
+        license="Apache-2.0",
         top1=None,
         top5=None,
         test="",
@@ -112,9 +113,13 @@ def serve(server, body, status=200, length=None):
     server.answers["/mirror/i3d/tiny.pkl"] = (status, body, length)
 
 
+@functools.cache
+def published_weights():
+    return fill(knl.I3D(source="pyslowfast", **SIZES)).get_weights()
+
+
 def is_loaded(model):
-    expected = fill(knl.I3D(source="pyslowfast", **SIZES)).get_weights()
-    return all(map(np.array_equal, model.get_weights(), expected))
+    return all(map(np.array_equal, model.get_weights(), published_weights()))
 
 
 def files_below(folder):
@@ -194,7 +199,7 @@ def check_failure(home, words, kept=()):
 
 
 def test_no_network_is_told(closed_port, record, home):
-    check_failure(home, "could not be fetched from http://127.0.0.1.*refused.*by hand and put it")
+    check_failure(home, "could not be downloaded from http://127.0.0.1.*refused.*by hand")
 
 
 PAGE = b"\n<!DOCTYPE html><html>Sign in to the hotel's network</html>"
@@ -214,7 +219,7 @@ PAGE = b"\n<!DOCTYPE html><html>Sign in to the hotel's network</html>"
 )
 def test_what_does_not_arrive_is_told_and_leaves_nothing(server, record, home, answer, words):
     serve(server, **answer)
-    check_failure(home, f"could not be fetched from http://127.*{words}.*Download http")
+    check_failure(home, f"could not be downloaded from http://127.*{words}.*Download http")
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(home, record, monkeypatch):
@@ -223,13 +228,13 @@ def test_a_full_disk_is_told_and_leaves_nothing(home, record, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(keras.utils, "get_file", get_file)
-    check_failure(home, "could not be fetched.*No space left on device")
+    check_failure(home, "could not be downloaded.*No space left on device")
 
 
 def test_a_folder_that_cannot_be_made_is_told(server, record, content, home):
     serve(server, content)
     home.parents[1].write_text("a file where the home should be")
-    with pytest.raises(CheckpointError, match="could not be fetched.*put it at"):
+    with pytest.raises(CheckpointError, match="could not be downloaded.*put it at"):
         knl.I3D(weights=NAME)
 
 
@@ -249,7 +254,7 @@ def test_a_file_that_does_not_fit_is_told_and_stays_for_a_look(server, record, h
     monkeypatch.setitem(registry.CHECKPOINTS, NAME, record)
     serve(server, b"no archive")
     check_failure(
-        home, "(?s)weights='tiny.test' cannot be loaded from.*damaged, delete", kept=["tiny.pkl"]
+        home, "(?s)weights='tiny.test' cannot be loaded from.*corrupt, delete", kept=["tiny.pkl"]
     )
 
 
@@ -297,11 +302,11 @@ def test_models_remember_their_record(server, record, content):
     assert knl.I3D(weights=NAME, classes=3).class_names is None
 
 
-def test_a_licence_that_forbids_commercial_use_is_told_once(
+def test_a_license_that_forbids_commercial_use_is_told_once(
     server, record, content, caplog, monkeypatch
 ):
     serve(server, content)
-    free, bound = record, dataclasses.replace(record, licence="CC-BY-NC-4.0")
+    free, bound = record, dataclasses.replace(record, license="CC-BY-NC-4.0")
     for checkpoint, times in ((free, 0), (bound, 1), (bound, 0)):
         caplog.clear()
         monkeypatch.setitem(registry.CHECKPOINTS, NAME, checkpoint)

@@ -9,6 +9,7 @@ import pytest
 import keras_nonlocal as knl
 from keras_nonlocal.implementations import IMPLEMENTATIONS
 from keras_nonlocal.models.config import inflated_blocks
+from keras_nonlocal.models.video_resnet import build_network
 from keras_nonlocal.preprocessing import kinetics400_classes
 
 README = pathlib.Path(__file__).parents[2] / "weights" / "README.md"
@@ -43,9 +44,9 @@ def test_every_publisher_has_its_files():
     ]
 
 
-def test_licences_are_those_of_the_publishers():
+def test_licenses_are_those_of_the_publishers():
     theirs = {"video-nonlocal-net": "CC-BY-NC-4.0"}
-    check(RECORDS, lambda r: r.licence == theirs.get(r.url and r.source, "Apache-2.0"))
+    check(RECORDS, lambda r: r.license == theirs.get(r.url and r.source, "Apache-2.0"))
 
 
 def test_sources_have_a_normalisation():
@@ -136,7 +137,7 @@ PARAMETERS = {
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_networks_have_the_published_number_of_parameters(name):
     record = RECORDS[name]
-    model = getattr(knl, record.builder)(**record.arguments)
+    model = build_network(record.config, initialize=False)
     trainable = sum(math.prod(variable.shape) for variable in model.trainable_weights)
     assert trainable / 1e6 == pytest.approx(PARAMETERS[name], abs=0.06)
 
@@ -165,7 +166,7 @@ def row_of(record):
         record.clip or "–",
         accuracy,
         record.test or "–",
-        record.licence,
+        record.license,
         f"[{record.file}]({record.url})",
     )
     return f"| {' | '.join(cells)} |"

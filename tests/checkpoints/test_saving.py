@@ -29,7 +29,7 @@ def configs(model):
 def load(path, model, name):
     """What a file tells, its config above all; GluonCV's files hold none."""
     given = {"clip": model.clip} if name == "gcv_nli3d" else {}
-    return knl.load_checkpoint(path, crop=64, **given)
+    return knl.load_checkpoint(path, crop=64, include_preprocessing=False, **given)
 
 
 @pytest.mark.parametrize("name", networks.KINDS)
@@ -37,19 +37,14 @@ def test_saved_networks_come_back_with_all_that_they_are(name, tmp_path):
     model, path = networks.save(name, tmp_path)
     again = load(path, model, name)
     assert configs(again) == configs(model)
-    for ours, theirs in zip(model.weights, again.weights, strict=True):
-        if name not in ROUNDED:
+    if name in ROUNDED:
+        x = networks.clip_for(model)
+        np.testing.assert_allclose(again(x), model(x), atol=1e-6)
+    else:
+        for ours, theirs in zip(model.weights, again.weights, strict=True):
             np.testing.assert_array_equal(theirs, ours, err_msg=ours.path)
     assert again.name == model.name
     assert (again.source, again.clip) == (model.source, model.clip)
-
-
-@pytest.mark.parametrize("name", ["vnl_nli3d_affine", "mma_nli3d", "mma_nli3d_gaussian"])
-def test_networks_whose_tensors_are_rounded_answer_as_before(name, tmp_path):
-    model, path = networks.save(name, tmp_path)
-    again = load(path, model, name)
-    x = networks.clip_for(model)
-    np.testing.assert_allclose(again(x), model(x), atol=1e-6)
 
 
 def test_bias_that_mmaction2_lacks_goes_into_the_mean(tmp_path):
@@ -146,7 +141,7 @@ def other_pixels():
             lambda: small(source="pytorchvideo"),
             "a.pyth",
             "pytorchvideo",
-            "no place for 24 variables of nli3d: res3_0_nonlocal",
+            "no names for 24 variables of nli3d: res3_0_nonlocal",
         ),
         (
             lambda: small(source="gluoncv", mode="dot_product", clip="32x2"),
@@ -185,10 +180,7 @@ def test_other_models_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("file", "source", "arguments"),
     [
-        ("a.pkl", "pyslowfast", {"mode": "dot_product"}),
-        ("a.pkl", "video-nonlocal-net", {"clip": "32x2"}),
-        ("a.pyth", "pyslowfast", {"pool2": False}),
-        ("a.pyth", "pyslowfast", {"inflated": "late", "pool2": False}),
+        ("a.pkl", "pyslowfast", {"mode": "dot_product", "pool2": False}),
         ("a.pth", "mmaction2", {"pool2": False, "clip": "32x2"}),
     ],
 )
@@ -232,7 +224,7 @@ def test_headless_networks_are_saved_without_a_classifier(tmp_path):
     knl.save_checkpoint(model, tmp_path / "a.pkl")
     arrays = read_state_dict(tmp_path / "a.pkl").tensors
     assert not any(name.startswith("pred") for name in arrays)
-    with pytest.raises(knl.CheckpointError, match="2 only in the model: pred_w, pred_b"):
+    with pytest.raises(knl.CheckpointError, match=r"2 missing keys: pred_w \(\d+, 400\), pred_b"):
         knl.load_checkpoint(tmp_path / "a.pkl", crop=32)
     again = knl.load_checkpoint(
         tmp_path / "a.pkl", "video-nonlocal-net", crop=32, classes=3, except_for="predictions"

@@ -14,7 +14,7 @@ def test_the_table_has_a_line_for_all_weights(capsys):
     code, printed, _ = run(capsys, "weights")
     heading, *lines = printed.splitlines()
     assert code == 0
-    assert heading.split() == "name network clip top-1 top-5 licence source".split()
+    assert heading.split() == "name network clip top-1 top-5 license source".split()
     assert [line.split()[0] for line in lines] == [each.name for each in knl.list_weights()]
     assert max(map(len, printed.splitlines())) <= 120
     (line,) = (line for line in lines if line.startswith("nl_c2d_r50_32x2.kinetics400_vnl"))
@@ -37,7 +37,7 @@ def test_a_name_gives_the_whole_record(checkpoint, folder, capsys):
     code, printed, _ = run(capsys, "weights", checkpoint.name)
     words = " ".join(printed.split())
     assert code == 0
-    for fact in (checkpoint.licence, checkpoint.file, checkpoint.url, checkpoint.note):
+    for fact in (checkpoint.license, checkpoint.file, checkpoint.url, checkpoint.note):
         assert (fact or "") in words
     if checkpoint.builder:
         assert f'load model = knl.{checkpoint.builder}(weights="{checkpoint.name}")' in words

@@ -1,4 +1,4 @@
-"""The tables of names against the tensor lists of real implementations."""
+"""The key maps against the tensor lists of real implementations."""
 
 import functools
 import re
@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from keras_nonlocal.checkpoints import assignment, facts, rules
+from keras_nonlocal.checkpoints import detection, key_maps, loading
 from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.models.config import DEPTHS, inflated_blocks
 from tests.checkpoints import golden
@@ -17,27 +17,21 @@ TEN = (*((3, block) for block in range(4)), *((4, block) for block in range(6)))
 
 @functools.cache
 def read(name):
-    """Layout, addressed tensors and facts of a network, without its values."""
+    """Key map, arrays, tensors by path and detected network, without values."""
     described = golden.read(name)
     arrays = {key: np.broadcast_to(np.float32(0), shape) for key, shape, *_ in described["tensors"]}
-    layout, renamed = assignment.recognise(arrays)
+    key_map, renamed = key_maps.recognize(arrays)
     assert list(renamed) == list(arrays)
-    assignment.check_layout(layout, arrays, name, described["source"])
-    tensors, strangers = assignment.address_tensors(arrays, layout)
-    return layout, arrays, tensors, strangers, facts.read_facts(tensors)
+    loading.check_key_map(key_map, arrays, name, described["source"])
+    tensors, unexpected = key_maps.rename(arrays, key_map)
+    assert unexpected == {}
+    return key_map, arrays, tensors, detection.read_network(tensors)
 
 
 @pytest.mark.parametrize("name", golden.NAMES)
-def test_every_name_is_known_and_can_be_written(name):
-    layout, arrays, tensors, strangers, _ = read(name)
-    assert strangers == []
-    written = {key for address in tensors for key in layout.names_of(address)}
-    assert written == set(arrays)
-
-
-@pytest.mark.parametrize("name", golden.NAMES)
-def test_facts_are_those_of_the_network(name):
-    *_, network = read(name)
+def test_every_key_is_known_and_the_network_is_detected(name):
+    key_map, arrays, tensors, network = read(name)
+    assert {key for path in tensors for key in key_map.keys_of(path)} == set(arrays)
     blocks = DEPTHS[101 if "r101" in name else 50]
     flat = "c2d" in name
     kind = "all" if "heavy" in name else "late" if "slow" in name else None
@@ -52,7 +46,7 @@ def test_facts_are_those_of_the_network(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "places", "mode"),
+    ("name", "ids", "mode"),
     [
         ("vnl_i3d_nl_r50_8x8", FIVE, None),
         ("mma_i3d_nl_gaussian_r50_32x2", FIVE, "gaussian"),
@@ -65,48 +59,38 @@ def test_facts_are_those_of_the_network(name):
         ("vnl_c2d_r50_8x8", (), None),
     ],
 )
-def test_places_and_mode_of_non_local_blocks_are_read(name, places, mode):
+def test_ids_and_mode_of_non_local_blocks_are_detected(name, ids, mode):
     *_, network = read(name)
-    assert (network["non_local"], network["mode"]) == (places, mode)
+    assert (network["non_local"], network["mode"]) == (ids, mode)
 
 
 @pytest.mark.parametrize(
-    ("name", "layout"),
+    ("name", "key_map"),
     [
-        ("conv1_w", rules.CAFFE2),
-        ("s1.pathway0_stem.conv.weight", rules.PYSLOWFAST),
-        ("blocks.6.proj.weight", rules.PYTORCHVIDEO),
-        ("blocks.1.res_blocks.0.branch2.conv_a.weight", rules.PYTORCHVIDEO),
-        ("blocks.5.proj.weight", rules.PYTORCHVIDEO_WITHOUT_POOL2),
-        ("backbone.conv1.conv.weight", rules.MMACTION2),
-        ("first_stage.0.weight", rules.GLUONCV),
-        ("layer1.0.conv1.weight", rules.TORCHVISION),
+        ("conv1_w", key_maps.CAFFE2),
+        ("s1.pathway0_stem.conv.weight", key_maps.PYSLOWFAST),
+        ("blocks.6.proj.weight", key_maps.PYTORCHVIDEO),
+        ("blocks.1.res_blocks.0.branch2.conv_a.weight", key_maps.PYTORCHVIDEO),
+        ("blocks.5.proj.weight", key_maps.PYTORCHVIDEO_WITHOUT_POOL2),
+        ("backbone.conv1.conv.weight", key_maps.MMACTION2),
+        ("first_stage.0.weight", key_maps.GLUONCV),
+        ("layer1.0.conv1.weight", key_maps.TORCHVISION),
         ("resnet.conv2.weight", None),
     ],
 )
-def test_layouts_are_recognised_by_names(name, layout):
-    assert rules.recognise([name, "lr"]) == (layout, "")
+def test_formats_are_recognized_by_names(name, key_map):
+    arrays = dict.fromkeys([name, "lr"])
+    assert key_maps.recognize(arrays) == (key_map, arrays)
 
 
 @pytest.mark.parametrize("kept", [".*", "(?!.*(head|fc|proj|pred)).*"], ids=["whole", "no head"])
-@pytest.mark.parametrize(
-    "prefix", ["", "module.", "module.model._orig_mod.", "a.blocks.", "gpu_0/"]
-)
-@pytest.mark.parametrize(
-    "name",
-    [
-        "vnl_i3d_nl_r50_8x8",
-        "psf_i3d_nl_r50_8x8",
-        "ptv_slow_r50_8x8",
-        "mma_i3d_nl_gaussian_r50_32x2",
-        "gcv_i3d_nl10_r50_32x2",
-    ],
-)
-def test_prefixes_are_taken_off_and_nothing_else(name, prefix, kept):
-    layout, arrays, *_ = read(name)
-    names = [key for key in arrays if re.fullmatch(kept, key)]
-    assert rules.recognise([prefix + key for key in names]) == (layout, prefix)
-    assert rules.recognise([*(prefix + key for key in names), "loss.w", "x"]) == (layout, prefix)
+@pytest.mark.parametrize("prefix", ["module.", "module.model._orig_mod.", "a.blocks.", "gpu_0/"])
+@pytest.mark.parametrize("name", ["vnl_i3d_nl_r50_8x8", "ptv_slow_r50_8x8"])
+def test_prefixes_are_removed_and_nothing_else(name, prefix, kept):
+    key_map, arrays, *_ = read(name)
+    keys = [key for key in arrays if re.fullmatch(kept, key)]
+    prefixed = dict.fromkeys([*(prefix + key for key in keys), "loss.w", "x"])
+    assert key_maps.recognize(prefixed) == (key_map, dict.fromkeys([*keys, "loss.w", "x"]))
 
 
 def test_one_name_with_and_without_the_prefix_is_refused():
@@ -115,11 +99,11 @@ def test_one_name_with_and_without_the_prefix_is_refused():
         *(f"module.{name}" for name in ("conv1.weight", "bn1.bias", "fc.bias")),
     ]
     with pytest.raises(CheckpointError, match="contains 'conv1.weight' and 'module.conv1.weight'"):
-        assignment.recognise(dict.fromkeys(names))
+        key_maps.recognize(dict.fromkeys(names))
 
 
 @pytest.mark.parametrize(
-    ("name", "address"),
+    ("key", "path"),
     [
         ("nonlocal_conv3_1_theta_w", "res3_1_nonlocal/theta/kernel"),
         ("res4_22_branch2c_bn_riv", "res4_22_c_norm/moving_variance"),
@@ -129,5 +113,5 @@ def test_one_name_with_and_without_the_prefix_is_refused():
         ("conv1_w_momentum", None),
     ],
 )
-def test_addresses_are_strict(name, address):
-    assert rules.CAFFE2.address_of(name) == address
+def test_paths_are_strict(key, path):
+    assert key_maps.CAFFE2.path_of(key) == path

@@ -1,4 +1,4 @@
-"""The configs that MMAction2 and PySlowFast store with weights."""
+"""The configs that MMAction2 (in Python) and PySlowFast (in YAML) store with weights."""
 
 import re
 
@@ -8,7 +8,6 @@ _FRAMES = r"\b(?:clip_len\s*=|NUM_FRAMES:)\s*([1-9][0-9]{0,2})\b"
 _STRIDE = r"\b(?:frame_interval\s*=|SAMPLING_RATE:)\s*([1-9][0-9]?)\b"
 _MODE = r"""(?:mode\s*=\s*|INSTANTIATION:\s*)['"]?(dot_product|embedded_gaussian|softmax)\b"""
 _NETWORK = r"""(?:type\s*=\s*['"](?:mmaction\.)?|ARCH:\s*['"]?)(\w+)"""
-_SOURCE = r"^SOURCE: ([\w-]+)$"
 # Backbones of MMAction2 and networks of PySlowFast: whether they pool frames after stage 2.
 _POOL2 = {
     "C2D": True,
@@ -26,21 +25,21 @@ _POOL2 = {
 }
 
 
-def read_config(meta):
-    """Returns what the config in a file says of its network.
+def read_config(metadata):
+    """Returns what the config in a file tells of its network.
 
-    MMAction2 stores its config as Python, PySlowFast as YAML. What a config says in two ways, such
-    as one clip for training and another for tests, counts as unsaid.
+    What a config gives two values for, such as one clip for training and another for tests, is
+    unknown.
 
     Args:
-        meta: what the file holds besides tensors.
+        metadata: plain values that the file stores beside its tensors.
 
     Returns:
         Dictionary of clip, mode ("dot_product" or "embedded_gaussian"), pool2 (a bool) and source,
-        with `None` for what is unsaid.
+        with `None` for what is unknown.
     """
-    inner = meta.get("meta") if isinstance(meta.get("meta"), dict) else {}
-    config = meta.get("cfg", inner.get("cfg"))
+    inner = metadata.get("meta") if isinstance(metadata.get("meta"), dict) else {}
+    config = metadata.get("cfg", inner.get("cfg"))
     config = config if isinstance(config, str) else ""
     frames, stride = _only(_FRAMES, config), _only(_STRIDE, config)
     mode = _only(_MODE, config)
@@ -52,18 +51,18 @@ def read_config(meta):
         "clip": f"{frames}x{stride}" if frames and stride and int(frames) >= 4 else None,
         "mode": "embedded_gaussian" if mode == "softmax" else mode,
         "pool2": pool2,
-        "source": _only(_SOURCE, config),
+        "source": _only(r"^SOURCE: ([\w-]+)$", config),
     }
 
 
 def _only(pattern, config):
-    """Returns what a pattern finds, if it always finds the same."""
+    """Returns what a pattern finds, if it finds one value."""
     found = set(re.findall(pattern, config, re.MULTILINE))
     return found.pop() if len(found) == 1 else None
 
 
 def write_python_config(config):
-    """Returns MMAction2's config of a network, as far as its tensors leave it open."""
+    """Returns what MMAction2's config says of a network that its tensors do not tell."""
     frames, stride = parse_clip(config.clip)
     backbone = "type='C2D'" if config.pool2 else "type='ResNet'"
     if config.inflated:
@@ -75,7 +74,7 @@ def write_python_config(config):
 
 
 def write_yaml_config(config):
-    """Returns PySlowFast's config of a network, as far as its tensors leave it open."""
+    """Returns what PySlowFast's config says of a network that its tensors do not tell."""
     frames, stride = parse_clip(config.clip)
     late = config.inflated and not any(stage == 2 for stage, _ in config.inflated)
     if config.pool2:
