@@ -53,7 +53,8 @@ def load_checkpoint(
             initialized, and a warning says so.
         classifier_activation: of the head; `None` for logits.
         include_preprocessing: whether the network takes RGB pixels from 0 to 255 and normalizes
-            them (default). `False`: it takes normalized clips, see `keras_nonlocal.preprocess_input`.
+            them (default). `False`: it takes normalized clips, see
+            `keras_nonlocal.preprocess_input`.
         pool2: whether a max-pooling after stage 2 halves the frames.
         except_for: names of tensors or of our layers to leave out, with `*` for any letters.
             Their variables keep their initial values. `"predictions"` for a file without a
