@@ -4,7 +4,8 @@ import warnings
 
 from keras_nonlocal import preprocessing
 from keras_nonlocal.checkpoints import assignment, download, inspection, registry
-from keras_nonlocal.models.config import ResNet3DConfig, parse_clip, positive_integer
+from keras_nonlocal.layers.backend import check_positive_int
+from keras_nonlocal.models.config import ResNet3DConfig, parse_clip
 from keras_nonlocal.models.video_resnet import build_network
 
 
@@ -71,9 +72,9 @@ def load_checkpoint(
     """
     except_for = (except_for,) if isinstance(except_for, str) else tuple(except_for)
     if crop is not None:
-        crop = positive_integer("crop", crop)
+        crop = check_positive_int("crop", crop)
     if classes is not None:
-        classes = positive_integer("classes", classes)
+        classes = check_positive_int("classes", classes)
     findings = inspection.inspect_file(path)
     layout = findings.layout
     assignment.check_layout(layout, findings.state_dict.tensors, path, source)
