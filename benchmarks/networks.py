@@ -25,10 +25,14 @@ CLIP = (8, 224, 224, 3)
 PLACES = ((3, 1), (3, 3), (4, 1), (4, 3), (4, 5))
 
 
-def keras_network():
+def keras_network(include_preprocessing=False):
     import keras_nonlocal
 
-    return keras_nonlocal.NLI3D(source="pytorchvideo", classifier_activation=None)
+    return keras_nonlocal.NLI3D(
+        source="pytorchvideo",
+        classifier_activation=None,
+        include_preprocessing=include_preprocessing,
+    )
 
 
 def plain_keras_network():
@@ -114,6 +118,9 @@ def torch_steps(dtype, batch, channels_last):
 
 CONTENDERS = {
     "keras_nonlocal": lambda dtype, batch: keras_steps(keras_network, dtype, batch),
+    "keras_nonlocal, from pixels": lambda dtype, batch: keras_steps(
+        lambda: keras_network(include_preprocessing=True), dtype, batch
+    ),
     "plain Keras": lambda dtype, batch: keras_steps(plain_keras_network, dtype, batch),
     "PyTorch, contiguous": lambda dtype, batch: torch_steps(dtype, batch, False),
     "PyTorch, channels_last_3d": lambda dtype, batch: torch_steps(dtype, batch, True),

@@ -27,7 +27,7 @@ CROP, CHANNELS, FLOAT = 224, 3, 4
 def count(depth, clip):
     """Counts NLI3D: multiply-adds and held values a clip, parameters, and norms."""
     import keras_nonlocal as knl
-    from keras_nonlocal.models import summary
+    from keras_nonlocal.models import flops
 
     model = knl.NLI3D(depth=depth, input_shape=(CLIPS[clip][0], CROP, CROP, CHANNELS))
     values = 0
@@ -38,9 +38,9 @@ def count(depth, clip):
             values += 2 * (queries + keys) * layer.g.filters
             values += min(queries * keys, layer.memory_budget // FLOAT)
     return {
-        "multiply_adds": summary.count_multiply_adds(model),
+        "multiply_adds": flops.count_multiply_adds(model),
         "values": values,
-        "parameters": summary.count_parameters(model),
+        "parameters": flops.count_parameters(model),
         "norms": sum("norm" in layer.name for layer in model._flatten_layers(include_self=False)),
     }
 

@@ -9,8 +9,8 @@ from keras_nonlocal.checkpoints.saving import save_checkpoint
 from keras_nonlocal.checkpoints.transfer import inflate_weights, transfer_weights
 from keras_nonlocal.exporting import export
 from keras_nonlocal.layers import NonLocal1D, NonLocal2D, NonLocal3D
+from keras_nonlocal.models.flops import summary_table
 from keras_nonlocal.models.insertion import insert_non_local
-from keras_nonlocal.models.summary import summary_table
 from keras_nonlocal.models.video_resnet import VideoResNet
 from keras_nonlocal.preprocessing import decode_predictions, preprocess_input
 

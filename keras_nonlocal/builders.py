@@ -77,8 +77,8 @@ def C2D(
         frozen_norm: `True` for affine layers in place of batch norm, as the authors train
             long clips; non-local blocks then have no norm (default: `False`).
         input_tensor: output of `keras.Input` or of another layer to build on, of shape
-            `(batch, frames, height, width, channels)`. Built on a layer's output, the model is a
-            plain `keras.Model` from the inputs of that tensor.
+            `(batch, frames, height, width, channels)`. Built on a layer's output, the model
+            begins with the inputs of that layer.
 
     Returns:
         A `VideoResNet`, a functional `keras.Model` from clips to `(batch, classes)`, or to
@@ -136,9 +136,6 @@ def I3D(
     Returns:
         A `VideoResNet`, as `C2D`.
 
-    Raises:
-        ValueError: if an argument is outside these rules, or contradicts the weights.
-
     Example:
 
     >>> model = keras_nonlocal.I3D(depth=(1, 1, 1, 1), width=16, input_shape=(8, 64, 64, 3))
@@ -186,9 +183,6 @@ def NLC2D(
 
     Returns:
         A `VideoResNet`, as `C2D`.
-
-    Raises:
-        ValueError: if an argument is outside these rules, or contradicts the weights.
 
     Example:
 
@@ -240,9 +234,6 @@ def NLI3D(
     Returns:
         A `VideoResNet`, as `C2D`.
 
-    Raises:
-        ValueError: if an argument is outside these rules, or contradicts the weights.
-
     Example:
 
     >>> model = keras_nonlocal.NLI3D(depth=(1, 1, 1, 1), width=16, input_shape=(8, 64, 64, 3))
@@ -275,79 +266,64 @@ def _build(kind, arguments):
         model = build_network(transfer.imagenet_config(fixed | given), name, tensor)
         transfer.inflate_imagenet(model)
         return model
-    if isinstance(weights, str) and weights in registry.CHECKPOINTS:
-        checkpoint = registry.CHECKPOINTS[weights]
-        trained = _config_of(checkpoint, kind)
-    else:
+    checkpoint = registry.CHECKPOINTS.get(weights) if isinstance(weights, str) else None
+    if checkpoint is None:
         registry.check_weights_path(weights)
-        if not str(weights).endswith(".keras"):
-            config = ResNet3DConfig(**fixed | given, weights=str(weights))
-            stored = build_network(config, name)
-            stored.load_weights(weights)
-            if tensor is None:
-                return stored
-            model = build_network(config, name, tensor, initialize=False)
-            return _copy_weights(stored, model, [], weights)
-        checkpoint, stored = None, _open_file(weights, kind)
+    if checkpoint is None and not str(weights).endswith(".keras"):
+        config = ResNet3DConfig(**fixed | given, weights=str(weights))
+        stored = build_network(config, name)
+        stored.load_weights(weights)
+        if tensor is None:
+            return stored
+        model = build_network(config, name, tensor, initialize=False)
+        return _copy_weights(stored, model, [], weights)
+    if checkpoint is None:
+        stored = keras.saving.load_model(weights, compile=False)
         trained = config_of(stored)
+        if trained is None:
+            raise ValueError(
+                f"`weights={str(weights)!r}` must hold a network of this package. Received a "
+                "model without one. Open it by keras.saving.load_model."
+            )
+    elif checkpoint.builder is None:
+        raise ValueError(
+            f"`weights={weights!r}` are {checkpoint.note}. Received them in {kind}. Download "
+            f"{checkpoint.url}."
+        )
+    else:
+        trained = checkpoint.config
+    if trained.kind != kind:
+        raise ValueError(
+            f"`weights={str(weights)!r}` are of a {trained.kind}. Received them in {kind}. Call "
+            f"keras_nonlocal.{trained.kind}(weights={str(weights)!r})."
+        )
     config = _resolve(str(weights), trained, given)
     model = build_network(config, name, tensor, initialize=False)
     kept = ["predictions"] if _is_new_classifier(config, trained) else []
-    if checkpoint is None:
-        _copy_weights(stored, model, kept, weights)
-    elif checkpoint.url is not None:
+    if checkpoint is not None and checkpoint.url is not None:
         download.load_published(model, checkpoint, kept)
-    else:
-        shipped = build_network(trained, initialize=False)
-        shipped.load_weights(registry.locate(checkpoint))
-        _copy_weights(shipped, model, kept, weights)
-    return model
-
-
-def _config_of(checkpoint, kind):
-    """Returns the configuration that a checkpoint was trained in, or raises if it is another's."""
-    if checkpoint.builder is None:
-        raise ValueError(
-            f"`weights={checkpoint.name!r}` are {checkpoint.note}. Received them in {kind}. "
-            f"Download {checkpoint.url}."
-        )
-    _check_kind(checkpoint.name, checkpoint.builder, kind)
-    return checkpoint.config
-
-
-def _open_file(path, kind):
-    """Returns the network in a .keras file, or raises if it is not one of the builder's."""
-    model = keras.saving.load_model(path, compile=False)
-    config = config_of(model)
-    if config is None:
-        raise ValueError(
-            f"`weights={str(path)!r}` must hold a network of this package. Received a model "
-            "without one. Open it by keras.saving.load_model."
-        )
-    _check_kind(str(path), config.kind, kind)
-    return model
-
-
-def _check_kind(weights, theirs, ours):
-    if theirs != ours:
-        raise ValueError(
-            f"`weights={weights!r}` are of a {theirs}. Received them in {ours}. Call "
-            f"keras_nonlocal.{theirs}(weights={weights!r})."
-        )
+        return model
+    if checkpoint is not None:
+        stored = build_network(trained, initialize=False)
+        stored.load_weights(registry.locate(checkpoint))
+    return _copy_weights(stored, model, kept, weights)
 
 
 def _resolve(weights, trained, given):
-    """Returns the configuration that is asked for, or raises where it contradicts the weights.
+    """Returns the wanted configuration, or raises if it contradicts the weights.
 
     Args:
-        weights: what the weights are called.
+        weights: name or path of the weights.
         trained: the `ResNet3DConfig` that they were trained in.
         given: the arguments that were given.
     """
     _check_channels(weights, given)
     for key, value in given.items():
+        if key in _FREE:
+            continue
         known = getattr(trained, key)
-        if key in _FREE or known == _standardize(trained, key, value):
+        # In the form that a configuration has it.
+        if known == getattr(dataclasses.replace(trained, input_shape=None, **{key: value}), key):
             continue
         transfer = " To change it, build with weights=None and call transfer_weights."
         raise ValueError(
@@ -360,13 +336,8 @@ def _resolve(weights, trained, given):
     return dataclasses.replace(trained, **wanted, weights=weights)
 
 
-def _standardize(config, key, value):
-    """Returns the value of an argument in the form that a configuration has it."""
-    return getattr(dataclasses.replace(config, input_shape=None, **{key: value}), key)
-
-
 def _is_new_classifier(config, trained):
-    """Whether the classifier is for other classes than the trained one."""
+    """Returns whether the classifier is for other classes than the trained one."""
     named = config.class_names is not None and trained.class_names is not None
     return config.include_top and (
         not trained.include_top
@@ -384,14 +355,14 @@ def _check_channels(weights, given):
 
 
 def _copy_weights(from_model, model, kept, weights):
-    """Copies weights by the names of layers, but for those of the layers `kept`."""
+    """Copies weights by the names of layers, except for the layers `kept`."""
     names = {layer.name for layer in model.layers}
     layers = [layer for layer in from_model.layers if layer.weights and layer.name not in kept]
-    missing = [each.name for each in layers if each.name not in {*names, "predictions"}]
-    if missing:
+    unexpected = [each.name for each in layers if each.name not in {*names, "predictions"}]
+    if unexpected:
         raise ValueError(
             f"`weights={str(weights)!r}` must hold the layers that the builders make. Received: "
-            f"{', '.join(missing[:6])} besides. Open the file by keras.saving.load_model."
+            f"{', '.join(unexpected[:6])} besides. Open the file by keras.saving.load_model."
         )
     for layer in layers:
         if layer.name in names:
@@ -413,10 +384,9 @@ def _shape_of(input_tensor, input_shape):
             "`input_tensor` must be of shape (batch, frames, height, width, channels), where all "
             f"but the channels may be None. Received: a tensor of shape {shape}."
         )
-    wanted = (None,) * 4 if input_shape is None else tuple(input_shape)
-    if len(wanted) != 4 or any(
-        size not in (None, own) for size, own in zip(wanted, shape[1:], strict=True)
-    ):
+    sizes = (None,) * 4 if input_shape is None else tuple(input_shape)
+    fits = [size in (None, own) for size, own in zip(sizes, shape[1:], strict=False)]
+    if len(sizes) != 4 or not all(fits):
         raise ValueError(
             f"`input_shape` must be that of `input_tensor`, {shape[1:]}. Received: "
             f"input_shape={input_shape}. Leave it out."

@@ -66,10 +66,7 @@ def preprocess_input(clip, source="video-nonlocal-net"):
 
 @functools.cache
 def kinetics400_classes():
-    """Returns the names of the 400 classes of Kinetics-400, in index order.
-
-    Returns:
-        Tuple of strings.
+    """Returns the names of the 400 classes of Kinetics-400 in index order, a tuple.
 
     Example:
 
@@ -106,7 +103,13 @@ def decode_predictions(probabilities, top=5, class_names=None):
     probabilities = _check_probabilities(ops.convert_to_numpy(probabilities))
     if top < 1:
         raise ValueError(f"`top` must be at least 1. Received: top={top}. The default is 5.")
-    names = _check_class_names(class_names, probabilities.shape[1])
+    names, classes = getattr(class_names, "class_names", class_names), probabilities.shape[1]
+    if names is None and classes != 400:
+        raise ValueError(
+            f"`class_names` must be given for {classes} classes: only the names of the 400 classes "
+            "of Kinetics-400 are known. Received: class_names=None. Pass the names in index order."
+        )
+    names = kinetics400_classes() if names is None else check_class_names(names, classes)
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     return [
         [(names[index], float(row[index])) for index in indices]
@@ -134,18 +137,12 @@ def _check_probabilities(values):
     return values
 
 
-def _check_class_names(class_names, classes):
-    names = getattr(class_names, "class_names", class_names)
-    if names is None and classes == 400:
-        return kinetics400_classes()
-    if names is None:
+def check_class_names(names, classes):
+    """Returns the names of the classes as a tuple of strings, one for each class, or raises."""
+    found = () if isinstance(names, str) else tuple(names)
+    if len(found) != classes or not all(isinstance(name, str) for name in found):
         raise ValueError(
-            f"`class_names` must be given for {classes} classes: only the names of the 400 classes "
-            "of Kinetics-400 are known. Received: class_names=None. Pass the names in index order."
-        )
-    if isinstance(names, str) or len(names) != classes:
-        raise ValueError(
-            f"`class_names` must be a list of one name for each of the {classes} classes. "
+            f"`class_names` must be a list of one string for each of the {classes} classes. "
             f"Received: {names!r:.80}."
         )
-    return names
+    return found

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_nonlocal as knl
-from keras_nonlocal.models.summary import count_multiply_adds, count_parameters
+from keras_nonlocal.models.flops import count_multiply_adds, count_parameters
 from tests.subjects import example, fill
 
 # Of normalized clips, as those of `example` are.
@@ -240,11 +240,11 @@ def test_weights_path_is_loaded(tmp_path):
         ({"non_local": [(3, 9)]}, r"must be \(stage, block\).*\(3, 9\)"),
         ({"non_local": [(3, 1), (3, 1)]}, "distinct"),
         ({"mode": "softmax"}, "`mode` must be one of"),
-        ({"inflation": "3x3"}, "`inflation` must be '3x1x1' or '3x3x3'"),
+        ({"inflation": "3x3"}, "`inflation` must be one of '3x1x1', '3x3x3'"),
         ({"input_shape": (8, 64, 64)}, r"`input_shape` must be \(frames"),
         ({"input_shape": (3, 64, 64, 3)}, "at least 4 frames"),
         ({"input_shape": (4, 64, 64, 3), "clip": "32x2"}, "at least 8 frames.*such as '8x8'"),
-        ({"pooling": "mean"}, "`pooling` must be None, 'avg' or 'max'"),
+        ({"pooling": "mean"}, "`pooling` must be one of None, 'avg', 'max'"),
         ({"classes": 0}, "`classes` must be a positive integer"),
         ({"width": 1.5}, "`width` must be a positive integer"),
         ({"classes": True}, "`classes` must be a positive integer"),

@@ -18,7 +18,7 @@ EVERYTHING = {
     },
 }
 everything = pytest.mark.parametrize("name", EVERYTHING)
-# NLI3D holds all layers of these, and training on replicas takes long.
+# NLI3D holds all layers of the other networks.
 everything_but_parts = pytest.mark.parametrize(
     "name", [name for name in EVERYTHING if name not in ("c2d", "i3d", "nlc2d")]
 )
@@ -59,7 +59,7 @@ def test_keras_file_gives_same_answers(name, tmp_path):
     assert_close(keras.models.load_model(tmp_path / "model.keras")(x), model(x), 0)
 
 
-@everything
+@everything_but_parts
 def test_saved_model_gives_same_answers(name, tmp_path):
     model, x = subject(name)
     model.export(tmp_path / "saved", verbose=False)
@@ -67,14 +67,14 @@ def test_saved_model_gives_same_answers(name, tmp_path):
     assert_close(loaded.serve(tf.constant(x)), model(x))
 
 
-@everything
+@everything_but_parts
 def test_tflite_file_gives_same_answers(name, tmp_path):
     model, x = subject(name)
     path = knl.export(model, tmp_path / "model.tflite", format="tflite")
     assert path.stat().st_size > 0
 
 
-@everything
+@everything_but_parts
 def test_graph_and_xla_give_eager_answers(name):
     model, x = subject(name)
     eager = model(x)
@@ -82,7 +82,7 @@ def test_graph_and_xla_give_eager_answers(name):
     assert_close(tf.function(model, jit_compile=True)(x), eager)
 
 
-@everything
+@everything_but_parts
 def test_unknown_sizes_give_same_answers(name):
     model, x = subject(name)
     if name in subjects.NETWORKS:
@@ -96,7 +96,7 @@ def test_unknown_sizes_give_same_answers(name):
     assert_close(tf.function(free, input_signature=[unknown])(x), model(x))
 
 
-@everything
+@everything_but_parts
 def test_mixed_precision_stays_near_float32(name):
     model, x = subject(name)
     for policy in ("mixed_bfloat16", "mixed_float16", "bfloat16", "float16"):
@@ -113,7 +113,7 @@ def test_output_shape_is_predicted(name):
     assert model.output_shape == (None, *model(x).shape[1:])
 
 
-@everything
+@everything_but_parts
 def test_fit_moves_every_kernel(name):
     model, x = trainable_subject(name)
     # Shifts are left out: a norm or a softmax behind them takes most of them away again.

@@ -22,7 +22,7 @@ ARROWS = {
     "whole_files.py": set(),
     "keras_models.py": set(),
     "models": {"layers", "implementations", "preprocessing", "keras_models"},
-    "checkpoints": {"models", "implementations", "preprocessing", "keras_models"},
+    "checkpoints": {"layers", "models", "implementations", "preprocessing", "keras_models"},
     "builders.py": {"models", "checkpoints", "keras_models"},
     "lists": set(),
     "videos": set(),

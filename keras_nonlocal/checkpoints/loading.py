@@ -10,7 +10,8 @@ import numpy as np
 from keras_nonlocal import preprocessing
 from keras_nonlocal.checkpoints import detection, key_maps, registry, state_dict
 from keras_nonlocal.checkpoints.errors import CheckpointError
-from keras_nonlocal.models.config import ResNet3DConfig, parse_clip, positive_integer
+from keras_nonlocal.layers.backend import check_positive_int
+from keras_nonlocal.models.config import ResNet3DConfig, parse_clip
 from keras_nonlocal.models.video_resnet import build_network
 
 _SHOWN = 12
@@ -82,8 +83,8 @@ def load_checkpoint(
           [GluonCV](https://github.com/dmlc/gluon-cv).
     """
     except_for = (except_for,) if isinstance(except_for, str) else tuple(except_for)
-    crop = None if crop is None else positive_integer("crop", crop)
-    classes = None if classes is None else positive_integer("classes", classes)
+    crop = None if crop is None else check_positive_int("crop", crop)
+    classes = None if classes is None else check_positive_int("classes", classes)
     # Commands, which also describe the file, pass what they have read.
     contents = path if isinstance(path, detection.Contents) else detection.read_contents(path)
     path = contents.path

@@ -7,7 +7,7 @@ import keras_nonlocal
 from keras_nonlocal.checkpoints import detection, key_maps, registry
 from keras_nonlocal.commands import arguments, calls, printing, verify
 from keras_nonlocal.exporting import destination
-from keras_nonlocal.models import summary
+from keras_nonlocal.models import flops
 from keras_nonlocal.models.video_resnet import config_of
 
 _SUFFIXES = (".keras", ".weights.h5", ".pkl", ".pth", ".pyth")
@@ -94,7 +94,7 @@ def run(chosen):
     printing.print_pairs(verify.describe(contents, model.source, given))
     if record := registry.find_file(chosen.file):
         printing.print_pairs(verify.describe_record(chosen.file, record))
-    printing.print_pairs([("parameters", f"{summary.count_parameters(model):,}")])
+    printing.print_pairs([("parameters", f"{flops.count_parameters(model):,}")])
     print(f"\nWrote {chosen.to}, {verify.megabytes(chosen.to)}")
     print(f"\nThe same in Python:\n\n{_write_conversion(chosen, options, to_source)}")
     print(f"\nFrom a video to what it shows, with {chosen.to}:\n")

@@ -22,7 +22,7 @@ from keras_nonlocal.commands import (
 )
 from keras_nonlocal.data import clip_dataset, split_videos
 from keras_nonlocal.exporting.loading import read_keras_file
-from keras_nonlocal.models import summary
+from keras_nonlocal.models import flops
 from keras_nonlocal.models.config import parse_clip
 from keras_nonlocal.runs import progress
 from keras_nonlocal.runs.folder import FINAL
@@ -212,7 +212,7 @@ def _print_plan(chosen, recipe, model, training, validation, epochs, steps, devi
     network = training_settings.network_of(chosen)
     depth = network["depth"]
     depth = "-".join(map(str, depth)) if isinstance(depth, tuple) else depth
-    width, parameters = network["width"], summary.count_parameters(model)
+    width, parameters = network["width"], flops.count_parameters(model)
     count = training_settings.count_devices(devices)
     divided = f", divided among {count} devices" if count > 1 else ""
     kept = f", {len(validation):,} to validate with" if validation is not None else ""

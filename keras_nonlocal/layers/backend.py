@@ -47,16 +47,22 @@ def check_positive_int(name, value):
 
 def check_sizes(name, value, rank, least=1):
     """Returns one int per axis; a single integer counts for all axes."""
-    try:
-        sizes = (value,) * rank if is_int(value) else tuple(value)
-    except (TypeError, ValueError):  # An unknown `TensorShape` raises the latter.
-        sizes = ()
-    if len(sizes) != rank or not all(is_int(size) and size >= least for size in sizes):
+    sizes = as_ints((value,) * rank if is_int(value) else value)
+    if len(sizes) != rank or min(sizes) < least:
         raise ValueError(
             f"`{name}` must be an integer of at least {least}, or a tuple of {rank} of them. "
             f"Received: {name}={value!r}."
         )
-    return tuple(map(int, sizes))
+    return sizes
+
+
+def as_ints(values):
+    """Returns a sequence of integers as a tuple of `int`; an empty one for anything else."""
+    try:
+        values = tuple(values)
+    except (TypeError, ValueError):  # An unknown `TensorShape` raises the latter.
+        return ()
+    return tuple(map(int, values)) if all(map(is_int, values)) else ()
 
 
 def is_int(value):

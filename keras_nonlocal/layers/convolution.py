@@ -85,25 +85,21 @@ class Conv3D(keras.layers.Conv3D):
                 x = ops.pad(x, [(0, 0), *halves, (0, 0)])
             padding = "valid"
         outputs = self._convolve(x, padding, training)
-        if self.activation in (None, *_FUSED):
-            return outputs
-        return self.activation(outputs)
+        return outputs if self.activation in (None, *_FUSED) else self.activation(outputs)
 
     def _convolve(self, x, padding, training):
         _, frames, height, width, channels = ops.shape(x)
         kernel = ops.convert_to_tensor(self.kernel)
         over_time, *over_space = self.kernel_size
         if over_space == [1, 1] and self.strides[1:] == (1, 1):
-            places = ops.reshape(x, (-1, frames, height * width, channels))
+            x = ops.reshape(x, (-1, frames, height * width, channels))
             kernel = ops.reshape(kernel, (over_time, 1, channels, self.filters))
             if training and self.strides[0] == 1 and keras.backend.backend() == "tensorflow":
-                places = _convolve_over_time(places, kernel)
+                x = _convolve_over_time(x, kernel)
             else:
-                strides = (self.strides[0], 1)
-                places = ops.conv(places, kernel, strides, padding, "channels_last")
-            frames = ops.shape(places)[1]
-            places = self._finish(places)
-            return ops.reshape(places, (-1, frames, height, width, self.filters))
+                x = ops.conv(x, kernel, (self.strides[0], 1), padding, "channels_last")
+            frames = ops.shape(x)[1]
+            return ops.reshape(self._finish(x), (-1, frames, height, width, self.filters))
         if over_time == 1 and self.strides[0] == 1:
             images = ops.reshape(x, (-1, height, width, channels))
             kernel = ops.reshape(kernel, (*over_space, channels, self.filters))
@@ -134,11 +130,8 @@ def _convolve_over_time(x, kernel):
     the kernel takes no longer than its share of the convolution, and skips the padding.
 
     Args:
-        x: TensorFlow tensor (batch, frames, places, channels).
+        x: TensorFlow tensor (batch, frames, positions, channels).
         kernel: (span, 1, channels, filters), its span odd.
-
-    Returns:
-        Tensor (batch, frames, places, filters), with zeros beyond the ends of `x`.
     """
     import tensorflow as tf
 
@@ -147,18 +140,11 @@ def _convolve_over_time(x, kernel):
         span, _, channels, filters = kernel.shape
 
         def gradient(upstream):
-            d_x = tf.raw_ops.Conv2DBackpropInput(
-                input_sizes=tf.shape(x),
-                filter=kernel,
-                out_backprop=upstream,
-                strides=[1, 1, 1, 1],
-                padding="SAME",
-            )
+            d_x = tf.nn.conv2d_transpose(upstream, kernel, tf.shape(x), 1, "SAME")
             frames = tf.shape(x)[1]
             products = []
             for shift in range(-(span // 2), span // 2 + 1):
-                # The input and output frames that this frame of the kernel connects: none where
-                # the kernel reaches beyond the clip.
+                # The frames that this frame of the kernel connects, if the clip has them.
                 length = tf.maximum(frames - abs(shift), 0)
                 first, target = max(shift, 0), max(-shift, 0)
                 seen = tf.reshape(x[:, first : first + length], (-1, channels))

@@ -1,5 +1,7 @@
 """The non-local blocks for sequences, images and clips."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -519,9 +521,8 @@ class NonLocal3D(NonLocal):
         self.frames_per_group = frames_per_group
         frames, *space = self._pools()
         if axes == "space" and frames != 1 or axes == "time" and space != [1, 1]:
-            free, form = ("frames", "(1, height, width)")
-            if axes == "time":
-                free, form = ("height and width", "(frames, 1, 1)")
+            free = {"space": "frames", "time": "height and width"}[axes]
+            form = {"space": "(1, height, width)", "time": "(frames, 1, 1)"}[axes]
             raise ValueError(
                 f"`pool_size` must be 1 over {free} where axes={axes!r}, which do not attend to "
                 f"each other. Received: pool_size={self.pool_size}. Use {form}."
@@ -536,7 +537,5 @@ def _flatten(x):
 
 
 def _product(sizes):
-    product = 1
-    for size in sizes:
-        product = None if size is None or product is None else product * size
-    return product
+    """Returns the product of sizes, `None` if one of them is."""
+    return None if None in sizes else math.prod(sizes)

@@ -16,9 +16,6 @@ def max_pool(x, pool_size, strides=None):
         x: tensor of shape `(batch, ..., channels)`.
         pool_size: one int per axis between batch and channels.
         strides: likewise; `None`: those of `pool_size`.
-
-    Returns:
-        The pooled tensor.
     """
     strides = pool_size if strides is None else strides
     if len(pool_size) < 3:
@@ -26,9 +23,8 @@ def max_pool(x, pool_size, strides=None):
             x = ops.max_pool(x, pool_size, strides, "valid", "channels_last")
         return x
     if any(size != 1 for size in (*pool_size[1:], *strides[1:])):
-        _, frames, height, width, channels = ops.shape(x)
-        x = ops.reshape(x, (-1, height, width, channels))
-        x = ops.max_pool(x, pool_size[1:], strides[1:], "valid", "channels_last")
+        _, frames, *sizes = ops.shape(x)
+        x = max_pool(ops.reshape(x, (-1, *sizes)), pool_size[1:], strides[1:])
         x = ops.reshape(x, (-1, frames, *ops.shape(x)[1:]))
     if (pool_size[0], strides[0]) != (1, 1):
         _, frames, height, width, channels = ops.shape(x)

@@ -1,24 +1,18 @@
 """The configuration of a video network."""
 
 import dataclasses
+import json
 import numbers
-import operator
 import re
 
 import keras
 import numpy as np
 
 from keras_nonlocal.implementations import IMPLEMENTATIONS, check_source
+from keras_nonlocal.layers.backend import as_ints, check_choice, check_positive_int, is_int
+from keras_nonlocal.preprocessing import check_class_names
 
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-# Every other block of a stage spans three frames, beginning with the first; in the last stage
-# with the second. Stage 2 is spanned whole.
-_INFLATED_BLOCKS = {
-    2: slice(None),
-    3: slice(0, None, 2),
-    4: slice(0, None, 2),
-    5: slice(1, None, 2),
-}
 # What differs between the builders, where neither an argument nor weights say otherwise.
 KINDS = {
     "C2D": {"inflation": None, "non_local": ()},
@@ -27,8 +21,10 @@ KINDS = {
     "NLI3D": {"inflation": "3x1x1", "non_local": 5},
 }
 # Fields that change neither the layers in front of the head nor what their weights mean.
-HEAD = ("input_shape", "include_top", "classes", "pooling", "classifier_activation", "dropout")
-HEAD += ("class_names",)
+HEAD = (
+    *("input_shape", "include_top", "classes", "pooling", "classifier_activation", "dropout"),
+    "class_names",
+)
 # Of non-local blocks, what their weights do not tell.
 BLOCK_SETTINGS = ("mode", "scale", "pool_size", "pool_position")
 
@@ -79,50 +75,43 @@ class ResNet3DConfig:
 
     def __post_init__(self):
         check_source("source", self.source)
-        if self.normalization is not None:
-            check_source("normalization", self.normalization)
-        if self.inflation not in (None, "3x1x1", "3x3x3"):
-            raise ValueError(
-                f"`inflation` must be '3x1x1' or '3x3x3'. Received: inflation={self.inflation!r}."
-            )
-        if self.pooling not in (None, "avg", "max"):
-            raise ValueError(
-                f"`pooling` must be None, 'avg' or 'max'. Received: pooling={self.pooling!r}."
-            )
+        check_choice("inflation", self.inflation, ("3x1x1", "3x3x3", None))
+        check_choice("pooling", self.pooling, (None, "avg", "max"))
+        flags = ("pool2", "frozen_norm", "include_top", "include_preprocessing")
+        for name in flags:
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
+                raise ValueError(
+                    f"`{name}` must be True or False. Received: {name}={getattr(self, name)!r}."
+                )
         share = isinstance(self.dropout, numbers.Real) and not isinstance(self.dropout, bool)
         if not share or not 0 <= self.dropout < 1:
             raise ValueError(
                 "`dropout` must be a share of features from 0, for none, to below 1. Received: "
                 f"dropout={self.dropout!r}."
             )
-        blocks = parse_depth(self.depth)
+        blocks, activation = parse_depth(self.depth), self.classifier_activation
+        if not isinstance(activation, (str, type(None))):
+            # As the layers of Keras, by name or as a serializable object.
+            activation = keras.activations.serialize(activation)
+        names = self.class_names if self.include_top else None
+        alone = isinstance(self.non_local, (tuple, list)) and not self.non_local
         values = {
             "depth": blocks,
-            "width": positive_integer("width", self.width),
+            "width": check_positive_int("width", self.width),
             "inflated": () if self.inflation is None else inflated_blocks(blocks, self.inflated),
-            "non_local": (),
-            "pool2": boolean("pool2", self.pool2),
-            "frozen_norm": boolean("frozen_norm", self.frozen_norm),
-            "include_top": boolean("include_top", self.include_top),
-            "include_preprocessing": boolean("include_preprocessing", self.include_preprocessing),
-            "classes": positive_integer("classes", self.classes),
+            "non_local": () if alone else non_local_blocks(self.non_local, blocks, self.source),
+            **{name: bool(getattr(self, name)) for name in flags},
+            "classes": check_positive_int("classes", self.classes),
+            "classifier_activation": activation,
             "dropout": float(self.dropout),
             "input_shape": self._check_input_shape(parse_clip(self.clip)[0]),
-            "class_names": None,
-            "normalization": None,
+            "class_names": None if names is None else check_class_names(names, self.classes),
         }
         if self.normalization is not None:
+            check_source("normalization", self.normalization)
             theirs, ours = IMPLEMENTATIONS[self.normalization], self.implementation
-            if (theirs.mean, theirs.std) != (ours.mean, ours.std):
-                values["normalization"] = self.normalization
-        if self.class_names is not None and self.include_top:
-            values["class_names"] = check_class_names(self.class_names, values["classes"])
-        if not isinstance(self.classifier_activation, (str, type(None))):
-            # As the layers of Keras, by name or as a serializable object.
-            activation = keras.activations.serialize(self.classifier_activation)
-            values["classifier_activation"] = activation
-        if not isinstance(self.non_local, (tuple, list)) or len(self.non_local):
-            values["non_local"] = non_local_blocks(self.non_local, blocks, self.source)
+            if (theirs.mean, theirs.std) == (ours.mean, ours.std):
+                values["normalization"] = None
         for name, value in values.items():
             object.__setattr__(self, name, value)
         # After the others, as the strides over frames depend on them.
@@ -164,9 +153,8 @@ class ResNet3DConfig:
     def pool1_padding(self):
         """Positions added at both ends of height and width before the first max-pooling."""
         special = self.implementation.pool1_padding_c2d
-        if self.inflation is None and self.pool2 and special is not None:
-            return special
-        return self.implementation.pool1_padding
+        c2d = self.inflation is None and self.pool2 and special is not None
+        return special if c2d else self.implementation.pool1_padding
 
     @property
     def non_local_options(self):
@@ -192,7 +180,7 @@ class ResNet3DConfig:
 
     @property
     def settings(self):
-        """What the layers do that the weights do not tell: a dictionary to compare networks by."""
+        """What the layers do beyond the weights: a dictionary to compare networks by."""
         facts = self.implementation
         settings = {
             "strides over frames": self.stem_strides,
@@ -211,7 +199,7 @@ class ResNet3DConfig:
 
     def to_dict(self):
         """Returns the fields as values of JSON, from which `ResNet3DConfig(**...)` makes it."""
-        return _as_json(dataclasses.asdict(self))
+        return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def _check_input_shape(self, frames):
         """Returns `input_shape` as a tuple of four sizes, of which all but the last may be None."""
@@ -221,7 +209,7 @@ class ResNet3DConfig:
             sizes = tuple(self.input_shape)
         except (TypeError, ValueError):  # TensorFlow's shapes of unknown rank raise the latter.
             sizes = ()
-        sizes = tuple(size if size is None else integer(size) or 0 for size in sizes)
+        sizes = tuple(size if size is None else int(size) if is_int(size) else 0 for size in sizes)
         if len(sizes) != 4 or sizes[3] is None or 0 in sizes or min(filter(None, sizes)) < 1:
             raise ValueError(
                 "`input_shape` must be (frames, height, width, channels), where all but the "
@@ -239,29 +227,12 @@ class ResNet3DConfig:
         least = max(2 * self.stem_strides[0] * self.stem_strides[1], 4)
         frames = self.input_shape[0]
         if frames is not None and frames < least:
-            shorter = ", or, with most sources, a `clip` of fewer frames, such as '8x8'"
+            shorter = " or, with most sources, a `clip` of fewer frames, such as '8x8'"
             raise ValueError(
                 f"`input_shape` must have at least {least} frames with clip={self.clip!r}. "
                 f"Received: input_shape={self.input_shape}. Use longer clips"
-                f"{shorter if least > 4 else ''}."
+                f"{shorter * (least > 4)}."
             )
-
-
-def check_class_names(names, classes):
-    """Returns the names of the classes as a tuple of strings, one for each class, or raises."""
-    names = None if isinstance(names, str) else tuple(names)
-    if names is None or len(names) != classes or not all(isinstance(n, str) for n in names):
-        raise ValueError(
-            f"`class_names` must be a list of one string for each of the {classes} classes. "
-            f"Received: {names!r:.80}."
-        )
-    return names
-
-
-def _as_json(value):
-    if isinstance(value, dict):
-        return {key: _as_json(item) for key, item in value.items()}
-    return [_as_json(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
 def parse_clip(clip):
@@ -275,43 +246,11 @@ def parse_clip(clip):
     return int(match[1]), int(match[2])
 
 
-def integer(value):
-    """Returns a Python or NumPy integer as an `int`; `None` for anything else, bools too."""
-    if isinstance(value, (bool, np.bool_)):
-        return None
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None
-
-
-def integers(values):
-    """Returns a tuple, list or array of integers as a tuple of `int`; `None` for anything else."""
-    if isinstance(values, (tuple, list, np.ndarray)):
-        found = tuple(map(integer, values))
-        return None if None in found else found
-    return None
-
-
-def positive_integer(name, value):
-    """Returns the value of an argument as an `int`, or raises."""
-    if (integer(value) or 0) < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
-    return integer(value)
-
-
-def boolean(name, value):
-    """Returns the value of an argument as a `bool`, or raises."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}.")
-    return bool(value)
-
-
 def parse_depth(depth):
     """Returns the four block counts of a depth."""
-    if integer(depth) in DEPTHS:
-        return DEPTHS[integer(depth)]
-    blocks = integers(depth) or ()
+    if is_int(depth) and depth in DEPTHS:
+        return DEPTHS[depth]
+    blocks = as_ints(depth)
     if len(blocks) == 4 and min(blocks) > 0:
         return blocks
     raise ValueError(
@@ -339,12 +278,11 @@ def inflated_blocks(blocks, inflated=None):
             f"(stage, block) ids such as [(2, 0), (3, 0)]. Received: inflated={inflated!r}. "
             "Use C2D or NLC2D for a network without inflated blocks."
         )
-    return tuple(
-        (stage, block)
-        for stage, count in zip((2, 3, 4, 5), blocks, strict=True)
-        for block in range(count)[slice(None) if inflated else _INFLATED_BLOCKS[stage]]
-        if inflated != "late" or stage > 3
-    )
+    blocks = [(stage, block) for stage in (2, 3, 4, 5) for block in range(blocks[stage - 2])]
+    if inflated is None:
+        # All of stage 2, then every other block, beginning with the first; in stage 5 the second.
+        return tuple((s, b) for s, b in blocks if s == 2 or b % 2 == (s == 5))
+    return tuple((s, b) for s, b in blocks if inflated == "all" or s > 3)
 
 
 def non_local_blocks(non_local, blocks, source="video-nonlocal-net"):
@@ -362,21 +300,15 @@ def non_local_blocks(non_local, blocks, source="video-nonlocal-net"):
     Returns:
         Sorted tuple of `(stage, block)` ids.
     """
-    count = integer(non_local)
-    if count is not None:
-        if count == 1:
-            return ((4, max(blocks[2] - 2, 0)),)
-        if count == 5 and blocks == DEPTHS[101]:
-            stage_4 = IMPLEMENTATIONS[source].non_local_101
-            return ((3, 1), (3, 3), *((4, block) for block in stage_4))
-        if count in (5, 10):
-            counts = (2, 3) if count == 5 else (4, 6)
-            return tuple(
-                (stage, block)
-                for stage, count in zip((3, 4), counts, strict=True)
-                for block in _spread(count, blocks[stage - 2])
-            )
-    elif isinstance(non_local, (tuple, list, np.ndarray)):
+    if is_int(non_local) and non_local == 1:
+        return ((4, max(blocks[2] - 2, 0)),)
+    if is_int(non_local) and non_local == 5 and blocks == DEPTHS[101]:
+        stage_4 = IMPLEMENTATIONS[source].non_local_101
+        return ((3, 1), (3, 3), *((4, block) for block in stage_4))
+    if is_int(non_local) and non_local in (5, 10):
+        counts = (2, 3) if non_local == 5 else (4, 6)
+        return (*_spread(3, counts[0], blocks), *_spread(4, counts[1], blocks))
+    if isinstance(non_local, (tuple, list, np.ndarray)):
         ids = tuple(sorted({_check_block(block, blocks, "non_local") for block in non_local}))
         if len(ids) == len(non_local) > 0:
             return ids
@@ -386,13 +318,14 @@ def non_local_blocks(non_local, blocks, source="video-nonlocal-net"):
     )
 
 
-def _spread(count, blocks):
-    count = min(count, blocks)
-    return [(i + 1) * blocks // count - 1 for i in range(count)]
+def _spread(stage, count, blocks):
+    total = blocks[stage - 2]
+    count = min(count, total)
+    return [(stage, (i + 1) * total // count - 1) for i in range(count)]
 
 
 def _check_block(block, blocks, argument):
-    found = integers(block) or ()
+    found = as_ints(block)
     if len(found) == 2 and found[0] in (2, 3, 4, 5) and 0 <= found[1] < blocks[found[0] - 2]:
         return found
     raise ValueError(

@@ -62,8 +62,8 @@ class _Insertion:
         self.model, self.chosen, self.layer_arguments = model, chosen, layer_arguments
         # Calls in their order: the layer or operation, ids of its inputs, ids of its outputs.
         self.calls = []
-        # Positions in `calls` of chosen layers whose order of axes no layer before tells.
-        self.untold = {}
+        # Positions in `calls` of chosen layers whose order of axes no layer before them fixes.
+        self.open = []
 
     def call(self, layer, *args, **kwargs):
         outputs = layer(*args, **kwargs)
@@ -94,25 +94,18 @@ class _Insertion:
                 "pooling."
             )
         here = len(self.calls) - 1
-        if not self._check_order(layer, [here], self._before):
-            self.untold[here] = layer
+        if not self._find_channels_last(layer, [here], self._before):
+            self.open.append(here)
 
     def check_order_after(self):
         """Raises where the layers after a block, if none before it, have their channels first."""
-        for here, layer in self.untold.items():
-            self._check_order(layer, self._after(here), self._after)
+        for here in self.open:
+            self._find_channels_last(self.calls[here][0], self._after(here), self._after)
 
-    def _check_order(self, chosen, start, neighbors):
-        """Raises if the nearest layers that tell the order of axes have their channels first.
-
-        Returns whether any tells that they are last.
-        """
-        waiting, seen, told = list(start), set(), False
-        while waiting:
-            here = waiting.pop()
-            if here in seen:
-                continue
-            seen.add(here)
+    def _find_channels_last(self, chosen, calls, neighbors):
+        """Returns whether the nearest layers with an order of axes have their channels last."""
+        orders = set()
+        for here in calls:  # Grows on the way.
             layer = self.calls[here][0]
             order = _order_of_axes(layer)
             if order == "channels_first":
@@ -121,10 +114,10 @@ class _Insertion:
                     f"'{chosen.name}', whose channels are first, as those of '{layer.name}'. "
                     "Build the model with data_format='channels_last'."
                 )
+            orders.add(order)
             if order is None:
-                waiting += neighbors(here)
-            told = told or order == "channels_last"
-        return told
+                calls += [each for each in neighbors(here) if each not in calls]
+        return "channels_last" in orders
 
     def _before(self, here):
         read = self.calls[here][1]

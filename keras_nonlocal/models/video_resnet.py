@@ -14,7 +14,7 @@ from keras_nonlocal.layers import (
     NonLocal3D,
     SlidingWindowAveragePooling,
 )
-from keras_nonlocal.models.config import ResNet3DConfig, check_class_names, parse_clip
+from keras_nonlocal.models.config import ResNet3DConfig, parse_clip
 
 
 @keras.saving.register_keras_serializable(package="keras_nonlocal")
@@ -110,7 +110,7 @@ class VideoResNet(keras.Model):
     @class_names.setter
     def class_names(self, names):
         if names is not None:
-            names = check_class_names(names, self.output_shape[-1])
+            names = preprocessing.check_class_names(names, self.output_shape[-1])
         change_config(self, class_names=names)
 
     def decode_predictions(self, probabilities, top=5):
@@ -218,23 +218,15 @@ class _Graph:
         self.config, self.initialize = config, initialize
 
     def backbone(self, x):
-        """Applies the network up to its last stage.
-
-        Args:
-            x: Keras tensor of shape `(batch, frames, height, width, channels)`.
-
-        Returns:
-            Keras tensor of shape `(batch, frames, height, width, 32 * width)`.
-        """
+        """Applies the network up to its last stage."""
         config = self.config
-        strides = config.stem_strides
+        stride, pool_stride = config.stem_strides
         x = VideoInput(config, name="preprocessing")(x)
-        x = self.conv_norm(x, config.width, (config.stem_frames, 7, 7), (strides[0], 2, 2), "conv1")
+        x = self.conv_norm(x, config.width, (config.stem_frames, 7, 7), (stride, 2, 2), "conv1")
         x = keras.layers.Activation("relu", name="conv1_relu")(x)
-        padding = config.pool1_padding
-        x = MaxPooling3D(
-            (config.pool1_frames, 3, 3), (strides[1], 2, 2), (0, padding, padding), name="pool1"
-        )(x)
+        padding = (0, config.pool1_padding, config.pool1_padding)
+        pool_size = (config.pool1_frames, 3, 3)
+        x = MaxPooling3D(pool_size, (pool_stride, 2, 2), padding, name="pool1")(x)
         for stage, count in zip((2, 3, 4, 5), config.depth, strict=True):
             for block in range(count):
                 x = self.bottleneck(x, stage, block)
@@ -250,7 +242,7 @@ class _Graph:
         return x
 
     def bottleneck(self, x, stage, block):
-        """1x1, 3x3, 1x1, and the shortcut; one kernel strides, one may be inflated."""
+        """Applies 1x1, 3x3, 1x1, and the shortcut; one kernel strides, one may be inflated."""
         config, name = self.config, f"res{stage}_{block}"
         inner = config.width * 2 ** (stage - 2)
         stride = 2 if block == 0 and stage > 2 else 1
@@ -259,7 +251,6 @@ class _Graph:
         frames_a = frames_b = 1
         if (stage, block) in config.inflated:
             frames_a, frames_b = (3, 1) if config.inflation == "3x1x1" else (1, 3)
-
         y = self.conv_norm(x, inner, (frames_a, 1, 1), (1, stride_a, stride_a), f"{name}_a")
         y = keras.layers.Activation("relu", name=f"{name}_a_relu")(y)
         y = self.conv_norm(y, inner, (frames_b, 3, 3), (1, stride_b, stride_b), f"{name}_b")
@@ -271,22 +262,17 @@ class _Graph:
         x = keras.layers.Add(name=f"{name}_add")([y, x])
         return keras.layers.Activation("relu", name=f"{name}_out")(x)
 
-    def conv_norm(self, x, filters, kernel_size, strides, name, gamma_initializer="ones"):
-        conv = Conv3D(
-            filters, kernel_size, strides, kernel_initializer="he_normal", name=f"{name}_conv"
-        )
-        return BatchNormalization(
-            frozen=self.config.frozen_norm,
-            gamma_initializer=gamma_initializer,
-            name=f"{name}_norm",
-        )(self.apply(conv, x))
+    def conv_norm(self, x, filters, kernel_size, strides, name, **norm):
+        options = {"kernel_initializer": "he_normal", "name": f"{name}_conv"}
+        x = self.apply(Conv3D(filters, kernel_size, strides, **options), x)
+        frozen = self.config.frozen_norm
+        return BatchNormalization(frozen=frozen, name=f"{name}_norm", **norm)(x)
 
     def head(self, x):
         """Applies the classifier at each position of a 7x7 window, and takes the mean over them.
 
         At the training size there is one position. On larger maps this is how the authors test
-        whole frames: softmax at each position, then the mean. Implementations that average the
-        whole map have one position at any size.
+        whole frames. Implementations that average the whole map have one position at any size.
         """
         config = self.config
         x = SlidingWindowAveragePooling(config.implementation.head_window, name="average")(x)
@@ -301,16 +287,13 @@ class _Graph:
             dtype=dtype,
             name="predictions",
         )(x)
-        return keras.layers.GlobalAveragePooling2D(
-            data_format="channels_last", name="places", dtype=dtype
-        )(x)
+        return keras.layers.GlobalAveragePooling2D("channels_last", name="places", dtype=dtype)(x)
 
     def apply(self, layer, x):
         """Applies a layer with kernels, which it starts with zeros if they are not initialized."""
-        if self.initialize:
-            return layer(x)
         initializer = layer.kernel_initializer
-        layer.kernel_initializer = keras.initializers.Zeros()
+        if not self.initialize:
+            layer.kernel_initializer = keras.initializers.Zeros()
         x = layer(x)
         # A clone of the model starts as any other network.
         layer.kernel_initializer = initializer

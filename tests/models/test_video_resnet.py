@@ -13,7 +13,7 @@ import tensorflow as tf
 import keras_nonlocal as knl
 from keras_nonlocal.implementations import IMPLEMENTATIONS
 from keras_nonlocal.models.config import KINDS, ResNet3DConfig
-from keras_nonlocal.models.video_resnet import build_network, config_of
+from keras_nonlocal.models.video_resnet import VideoInput, build_network, config_of
 
 SMALL = {"depth": (1, 1, 1, 1), "width": 4, "input_shape": (8, 32, 32, 3), "clip": "8x2"}
 NAMES = ("jump", "run", "walk")
@@ -148,11 +148,8 @@ def test_a_network_is_composed_with_other_layers(model):
 @pytest.mark.parametrize("source", IMPLEMENTATIONS)
 def test_pixels_are_normalized_in_float32(source, policy):
     """The network's own normalization is that of NumPy, before anything is rounded."""
-    keras.config.set_dtype_policy(policy)
-    try:
-        layer = build(source=source, include_preprocessing=True).get_layer("preprocessing")
-    finally:
-        keras.config.set_dtype_policy("float32")
+    config = ResNet3DConfig(source=source, include_preprocessing=True)
+    layer = VideoInput(config.to_dict(), dtype=policy)
     record = IMPLEMENTATIONS[source]
     # Fractions, as of resized frames: integers up to 255 are numbers of bfloat16 too.
     for clip in (pixels(), pixels("float32") + np.float32(0.3)):
@@ -164,14 +161,14 @@ def test_pixels_are_normalized_in_float32(source, policy):
         np.testing.assert_array_equal(tf.cast(found, "float32"), tf.cast(expected, "float32"))
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_preprocessing_inside_is_preprocessing_outside(model, dtype):
+def test_preprocessing_inside_is_preprocessing_outside(model):
     outside = build(include_preprocessing=False)
     outside.set_weights(model.get_weights())
-    normalized = knl.preprocess_input(pixels(), outside)
-    np.testing.assert_allclose(model(pixels(dtype)), outside(normalized), rtol=1e-6)
-    predicted = model.predict(pixels(dtype), verbose=0)
-    np.testing.assert_allclose(predicted, outside(normalized), rtol=1e-5)
+    expected = outside(knl.preprocess_input(pixels(), outside))
+    for dtype in ("uint8", "float32"):
+        np.testing.assert_allclose(model(pixels(dtype)), expected, rtol=1e-6)
+    predicted = model.predict(pixels(), verbose=0)
+    np.testing.assert_allclose(predicted, expected, rtol=1e-5)
 
 
 def test_names_can_be_set_and_are_saved(tmp_path):

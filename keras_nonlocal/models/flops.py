@@ -12,15 +12,12 @@ from keras_nonlocal.models.video_resnet import build_network
 
 
 def count_parameters(model):
-    """Counts the trainable parameters of a model.
-
-    Moving statistics do not count, as in the tables of the published models.
-    """
+    """Returns the number of trainable parameters, which excludes moving statistics."""
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
 def count_multiply_adds(model):
-    """Counts the multiply-adds of one clip through a model of this package.
+    """Returns the multiply-adds of one clip through a model of this package.
 
     Convolutions, the classifier and the non-local blocks' matrix products in the order of the
     paper's equations count; norms, activations and pooling do not. Published "FLOPs" of video
@@ -29,15 +26,12 @@ def count_multiply_adds(model):
     Args:
         model: model of this package whose input sizes are known.
 
-    Returns:
-        Number of multiply-adds.
-
     Raises:
         ValueError: if a size is unknown.
 
     Example:
 
-    >>> from keras_nonlocal.models.summary import count_multiply_adds
+    >>> from keras_nonlocal.models.flops import count_multiply_adds
     >>> model = keras_nonlocal.C2D(depth=(1, 1, 1, 1), width=16, input_shape=(8, 64, 64, 3))
     >>> round(count_multiply_adds(model) / 1e6)
     50
@@ -50,9 +44,7 @@ def count_multiply_adds(model):
         )
     total = 0
     for layer in model.layers:
-        if isinstance(layer, Conv3D):
-            total += math.prod(layer.output.shape[1:4]) * math.prod(layer.kernel.shape)
-        elif isinstance(layer, keras.layers.Dense):
+        if isinstance(layer, (Conv3D, keras.layers.Dense)):
             total += math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
         elif isinstance(layer, NonLocal):
             total += _count_non_local(layer, layer.input.shape)
@@ -76,14 +68,11 @@ def _count_non_local(layer, shape):
 
 
 def summary_table(models=None):
-    """Gives a table of parameters and multiply-adds.
+    """Returns a table of parameters (millions) and multiply-adds (GFLOPs) as text.
 
     Args:
         models: list of models of this package with known input sizes. `None`: the four networks
             in both depths, with clips of 8 frames at 224x224.
-
-    Returns:
-        The table as text, a row a model, parameters in millions and multiply-adds in GFLOPs.
 
     Example:
 
@@ -92,23 +81,24 @@ def summary_table(models=None):
     model  input      parameters (M)  GFLOPs
     c2d    8x64x64x3            0.71    0.05
     """
-    if models is None:
-        rows = [
-            _row(f"{kind} R{depth}", build_network(ResNet3DConfig(depth, **KINDS[kind])))
-            for depth in (50, 101)
-            for kind in KINDS
-        ]
-    else:
-        for model in models:
-            refuse_tf_keras("models", model)
-        rows = [_row(model.name, model) for model in models]
+    for model in models or ():
+        refuse_tf_keras("models", model)
+    named = (
+        (f"{kind} R{depth}", build_network(ResNet3DConfig(depth, **KINDS[kind])))
+        for depth in (50, 101)
+        for kind in KINDS
+    )
+    rows = [
+        (
+            name,
+            "x".join(map(str, model.input_shape[1:])),
+            count_parameters(model) / 1e6,
+            count_multiply_adds(model) / 1e9,
+        )
+        for name, model in (named if models is None else ((each.name, each) for each in models))
+    ]
     label = max(len(row[0]) for row in [("model",), *rows])
     size = max(len(row[1]) for row in rows)
     lines = [f"{'model':{label}}  {'input':{size}}  parameters (M)  GFLOPs"]
     lines += [f"{a:{label}}  {b:{size}}  {c:14.2f}  {d:6.2f}" for a, b, c, d in rows]
     return "\n".join(lines)
-
-
-def _row(label, model):
-    size = "x".join(map(str, model.input_shape[1:]))
-    return label, size, count_parameters(model) / 1e6, count_multiply_adds(model) / 1e9
