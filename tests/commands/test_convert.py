@@ -170,7 +170,7 @@ def test_a_new_classifier_is_told_in_one_line(folder, capsys):
     assert code == 0
     assert "classes     7, a new classifier" in printed
     (line,) = noise.splitlines()
-    assert line.startswith("keras-nonlocal: warning: The classifier starts anew")
+    assert line.startswith("keras-nonlocal: warning: The classifier is initialized")
     assert keras.saving.load_model("b.keras").output_shape == (None, 7)
 
 
@@ -211,7 +211,7 @@ FAILURES = {
     "the source's other format": (["--to", "b.pkl"], "`path` must end in .pth"),
     "not its source": (
         ["--to", "b.keras", "--source", "gluoncv"],
-        "looks like a file of mmaction2",
+        "has the tensor names of mmaction2",
     ),
 }
 
@@ -248,7 +248,7 @@ def test_errors_of_many_lines_become_one(folder, capsys):
     code, _, noise = run(capsys, "convert", "a.pyth", "--to", "b.keras")
     assert code == 1
     assert re.fullmatch(
-        r"keras-nonlocal: error: .*tensors describe; 1 only in .*s1.pathway0_stem.bn.weight; "
+        r"keras-nonlocal: error: .*tensors describe; 1 missing keys: s1.pathway0_stem.bn.weight \(4,\); "
         r"Nothing was loaded.*\n",
         noise,
     )
