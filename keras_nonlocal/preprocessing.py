@@ -16,8 +16,8 @@ def preprocess_input(clip, source="video-nonlocal-net"):
     inputs that are scaled to 0..1 already cannot be detected and give wrong predictions.
 
     Args:
-        clip: RGB of shape `(frames, height, width, 3)`, or a batch of it; NumPy array or
-            tensor, integers or floats in 0..255.
+        clip: RGB of shape `(frames, height, width, 3)`, a batch of it, or a batch of several
+            views; NumPy array or tensor, integers or floats in 0..255.
         source: the implementation: "video-nonlocal-net", "pyslowfast", "pytorchvideo",
             "mmaction2", "gluoncv", "torchvision" or "keras-applications"; or a model of this
             package.
@@ -39,7 +39,7 @@ def preprocess_input(clip, source="video-nonlocal-net"):
     if isinstance(clip, (list, tuple)):
         clip = np.asarray(clip)
     shape = tuple(clip.shape)
-    if len(shape) not in (4, 5) or shape[-1] != 3:
+    if len(shape) < 4 or shape[-1] != 3:
         raise ValueError(
             "`clip` must be RGB of shape (frames, height, width, 3) or (batch, frames, height, "
             f"width, 3). Received: shape {shape}. Give one image as a clip of one frame, "
