@@ -1,5 +1,7 @@
 """Times the exported NL-I3D R50 8x8 beside the network, PyTorch, and its convolutions alone.
 
+The network takes pixels and normalizes them; "folded, normalized clips" is the same without.
+
     python benchmarks/export.py [--dtypes float32 bfloat16] [--rounds 5] [--batch 2]
                                 [--only folded unfolded ...]
 
@@ -21,17 +23,33 @@ import networks
 from machine import describe_machine
 
 
-def folded_step(dtype, batch):
-    """Gives a function that runs one prediction of the folded network."""
+def make_network(include_preprocessing=True):
+    import keras_nonlocal as knl
+
+    return knl.NLI3D(
+        source="pytorchvideo",
+        classifier_activation=None,
+        include_preprocessing=include_preprocessing,
+    )
+
+
+def make_pixels(count):
     import numpy as np
+
+    return np.random.default_rng(0).integers(0, 256, (count, *networks.CLIP)).astype("float32")
+
+
+def folded_step(dtype, batch, include_preprocessing=True):
+    """Returns a function that runs one prediction of the folded network."""
     import tensorflow as tf
 
     from keras_nonlocal.exporting import fold
+    from keras_nonlocal.preprocessing import preprocess_input
 
-    network = fold(networks.keras_network(), dtype=dtype)
+    network = fold(make_network(include_preprocessing), dtype=dtype)
     run = tf.function(lambda clips: network(clips, training=False), jit_compile=False)
-    clips = np.random.default_rng(0).normal(size=(batch, *networks.CLIP)).astype("float32")
-    clips = tf.constant(clips)
+    clips = make_pixels(batch)
+    clips = tf.constant(clips if include_preprocessing else preprocess_input(clips))
     return lambda: run(clips).numpy()
 
 
@@ -41,7 +59,7 @@ def convolutions_step(dtype, batch):
 
     from keras_nonlocal.exporting import fold
 
-    calls = list(_convolutions_of(fold(networks.keras_network(), dtype=dtype), batch))
+    calls = list(_convolutions_of(fold(make_network(), dtype=dtype), batch))
     # Variables, as the grappler would compute what follows from constants beforehand.
     inputs = {shape: tf.Variable(tf.cast(tf.random.normal(shape), dtype)) for shape, *_ in calls}
     kernels = [tf.Variable(kernel) for _, kernel, _ in calls]
@@ -60,9 +78,7 @@ def convolutions_step(dtype, batch):
 
 
 def exported_step(batch, format, quantize=None):
-    """Gives a function that runs one prediction of an exported file, and notes its size."""
-    import numpy as np
-
+    """Returns a function that runs one prediction of an exported file, and its size."""
     import keras_nonlocal as knl
     from keras_nonlocal.exporting.artefacts import load_artefact
     from keras_nonlocal.exporting.report import size_of
@@ -70,10 +86,10 @@ def exported_step(batch, format, quantize=None):
     room = pathlib.Path(tempfile.mkdtemp())
     try:
         path = room / {"tflite": "network.tflite", "onnx": "network.onnx"}.get(format, "network")
-        clips = np.random.default_rng(0).normal(size=(10, *networks.CLIP)).astype("float32")
+        clips = make_pixels(10)
         # Weights that are not trained, and noise: what 8 bits make of them says nothing.
         options = {"format": format, "quantize": quantize, "tolerance": float("inf")}
-        knl.export(networks.keras_network(), path, clips=clips, **options)
+        knl.export(make_network(), path, clips=clips, **options)
         artefact = load_artefact(path)
         artefact.predict(clips[:1])
         size = size_of(path)
@@ -126,7 +142,8 @@ def _as_run(conv, shape, kernel):
 PACKAGES = "keras tensorflow torch pytorchvideo numpy ai-edge-litert onnxruntime openvino".split()
 CONTENDERS = {
     "folded": folded_step,
-    "unfolded": lambda *how: networks.keras_steps(networks.keras_network, *how)[0],
+    "folded, normalized clips": lambda *how: folded_step(*how, include_preprocessing=False),
+    "unfolded": lambda *how: networks.keras_steps(make_network, *how)[0],
     "PyTorch, contiguous": lambda *how: networks.torch_steps(*how, channels_last=False)[0],
     "PyTorch, channels_last_3d": lambda *how: networks.torch_steps(*how, channels_last=True)[0],
     "convolutions alone": convolutions_step,

@@ -11,6 +11,7 @@ of it. Reads /proc, so Linux alone.
 """
 
 import argparse
+import functools
 import importlib
 import json
 import multiprocessing
@@ -66,7 +67,7 @@ def build(name):
     import keras_nonlocal as knl
 
     builder, options = NETWORKS[name]
-    build_network = getattr(knl, builder)
+    build_network = functools.partial(getattr(knl, builder), include_preprocessing=True)
     if name == TRAINED:
         return build_network(**options)
     # Scores, as a softmax of large ones would hide differences.
@@ -101,7 +102,7 @@ def make_clips(name, model, out):
         calibration, _ = _film(out / "calibration", "train", per_class=4, seed=8)
         return calibration, *_film(out / "held_out", "validation", per_class=24, seed=7)
     rng = np.random.default_rng(1)
-    clips = rng.normal(size=(10, *model.input_shape[1:])).astype("float32")
+    clips = rng.integers(0, 256, (10, *model.input_shape[1:])).astype("uint8")
     return clips, clips[:2], None
 
 
@@ -115,7 +116,7 @@ def _film(folder, split, per_class, seed):
     importlib.import_module("camera_motion").make_videos(folder, split, per_class, seed)
     videos = knl.data.read_folder(folder)
     middle = knl.data.EvenClips("8x2", 1, "mmaction2")
-    batches = list(knl.data.clip_dataset(videos, middle, crop=64, batch_size=32))
+    batches = list(knl.data.clip_dataset(videos, middle, crop=64, batch_size=32, source=None))
     return [np.concatenate([np.asarray(batch[i]) for batch in batches]) for i in (0, 1)]
 
 

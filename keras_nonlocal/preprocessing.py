@@ -16,9 +16,8 @@ def preprocess_input(clip, source="video-nonlocal-net"):
     inputs that are scaled to 0..1 already cannot be detected and give wrong predictions.
 
     Args:
-        clip: RGB of shape `(..., frames, height, width, 3)`, where the axes in front are those
-            of a batch, or of a batch and its views; NumPy array or tensor, integers or floats in
-            0..255.
+        clip: RGB of shape `(frames, height, width, 3)`, a batch of it, or a batch of several
+            views; NumPy array or tensor, integers or floats in 0..255.
         source: the implementation: "video-nonlocal-net", "pyslowfast", "pytorchvideo",
             "mmaction2", "gluoncv", "torchvision" or "keras-applications"; or a network of this
             package, whose pixels are returned as they are if it normalizes them itself.

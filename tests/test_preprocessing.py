@@ -81,6 +81,14 @@ def test_the_clip_itself_stays_as_it_is():
     np.testing.assert_array_equal(clip, before)
 
 
+def test_views_of_a_batch_are_normalized_as_clips():
+    prepare = preprocessing.preprocess_input
+    views = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 5, 6, 3)).astype("uint8")
+    for source in ("pyslowfast", "mmaction2"):
+        expected = [[prepare(clip, source) for clip in video] for video in views]
+        np.testing.assert_array_equal(prepare(views, source), expected)
+
+
 @pytest.mark.parametrize("shape", [(3, 8, 8), (8, 8, 3), (2, 3, 8, 8), (2, 8, 8, 1)], ids=str)
 def test_clips_without_three_channels_last_are_refused(shape):
     with pytest.raises(ValueError, match=r"`clip` must be RGB of shape .* Received: shape \("):

@@ -22,7 +22,7 @@ import tensorflow as tf
 
 import keras_nonlocal
 from keras_nonlocal import transforms
-from keras_nonlocal.exporting.facts import Facts
+from keras_nonlocal.exporting.facts import facts_of
 from keras_nonlocal.exporting.folding import fold
 from keras_nonlocal.exporting.saved_model import write_saved_model
 from tests import made_videos
@@ -34,7 +34,13 @@ NAMES = ("rowing", "ça va", "sowing")
 @pytest.fixture(scope="module")
 def model():
     network = keras_nonlocal.C2D(
-        depth=(1, 1, 1, 1), width=8, classes=len(NAMES), input_shape=(8, 32, 32, 3)
+        depth=(1, 1, 1, 1),
+        width=8,
+        clip="8x2",
+        class_names=NAMES,
+        classes=len(NAMES),
+        input_shape=(8, 32, 32, 3),
+        include_preprocessing=True,
     )
     # Far enough from where training starts for the videos to differ, and for classes to as well.
     rng = np.random.default_rng(0)
@@ -47,15 +53,7 @@ def model():
 @pytest.fixture(scope="module")
 def loaded(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served") / "1"
-    facts = Facts(
-        (8, 32, 32, 3),
-        class_names=NAMES,
-        source="video-nonlocal-net",
-        clip="8x2",
-        short_side=37,
-        include_preprocessing=True,
-    )
-    write_saved_model(fold(model), folder, facts)
+    write_saved_model(fold(model), folder, facts_of(model, (8, 32, 32, 3)))
     return tf.saved_model.load(folder)
 
 

@@ -9,6 +9,8 @@ import pytest
 import keras_nonlocal as knl
 from keras_nonlocal.exporting import agreement
 from keras_nonlocal.exporting.artefacts import load_artefact
+from keras_nonlocal.models.config import ResNet3DConfig
+from keras_nonlocal.models.video_resnet import VideoInput, VideoResNet
 from tests.made_videos import moving_bars, write
 from tests.subjects import fill
 
@@ -27,6 +29,11 @@ def made(tmp_path_factory):
         write(path, moving_bars(20 + number, 48, 64))
     layers = [keras.layers.GlobalAveragePooling3D(), keras.layers.Dense(2, "softmax")]
     fill(keras.Sequential([keras.Input((4, 32, 32, 3)), *layers])).save(root / "a.keras")
+    config = {"source": "mmaction2", "clip": "4x2", "classes": 2, "class_names": NAMES[:2]}
+    config = ResNet3DConfig(**config, include_preprocessing=True)
+    clips = keras.Input((4, 32, 32, 3))
+    outputs = layers[1](layers[0](VideoInput(config)(clips)))
+    fill(VideoResNet(clips, outputs)).save(root / "network.keras")
     pixels = keras.layers.Rescaling(1 / 255)
     layers = [pixels, keras.layers.GlobalAveragePooling3D(), keras.layers.Dense(2)]
     inputs = keras.Input((4, 32, 32, 3), dtype="uint8")
@@ -50,18 +57,29 @@ def work(folder, made):
 
 
 TOLD = ("--source-of-weights", "gluoncv", "--clip", "4x2")
+# Options of a model of normalized clips, and those that a network of pixels needs.
+MODELS = pytest.mark.parametrize(
+    "model, options",
+    [("a.keras", (*TOLD, "--classes", "names.txt")), ("network.keras", ())],
+    ids=["normalized", "pixels"],
+)
 
 
-def test_an_exported_file_predicts_as_its_network(work, capsys):
-    words = ("a.keras", "--to", "a.tflite", *TOLD, "--classes", "names.txt", "--clips", "videos")
-    code, out, _ = run(capsys, "export", *words)
-    assert code == 0
+@MODELS
+def test_an_exported_file_predicts_as_its_network(model, options, work, capsys):
+    words = (model, "--to", "a.tflite", *options, "--clips", "videos")
+    code, out, noise = run(capsys, "export", *words)
+    assert code == 0 and "warning" not in noise
     assert out.startswith("Wrote a.tflite, and a report, a.tflite.report.json\n")
     assert "; top-1 agrees on 2 of 2 clips (the clips given)" in out
     facts = load_artefact("a.tflite").facts
-    assert (facts.source, facts.clip, facts.class_names) == ("gluoncv", "4x2", ("still", "moving"))
+    known = ("gluoncv", "4x2", ("still", "moving"), False)
+    if not options:
+        known = ("mmaction2", "4x2", tuple(NAMES[:2]), True)
+    fields = (facts.source, facts.clip, facts.class_names, facts.include_preprocessing)
+    assert fields == known
     videos = ("videos/a/0.mp4", "videos/b/1.mp4", "--clips", "2", "--json")
-    expected = run(capsys, "predict", "a.keras", *videos, *TOLD, "--classes", "names.txt")
+    expected = run(capsys, "predict", model, *videos, *options)
     found = run(capsys, "predict", "a.tflite", *videos)
     assert (expected[0], found[0]) == (0, 0)
     for line, other in zip(found[1].splitlines(), expected[1].splitlines(), strict=True):
@@ -72,8 +90,9 @@ def test_an_exported_file_predicts_as_its_network(work, capsys):
             assert row["value"] == pytest.approx(same["value"], abs=1e-5)
 
 
-def test_the_printed_python_does_the_same(work, capsys):
-    words = ("a.keras", "--to", "a.tflite", *TOLD, "--classes", "names.txt", "--clips", "videos")
+@MODELS
+def test_the_printed_python_does_the_same(model, options, work, capsys):
+    words = (model, "--to", "a.tflite", *options, "--clips", "videos", "--quantize", "int8")
     code, out, _ = run(capsys, "export", *words)
     assert code == 0
     written = (work / "a.tflite").read_bytes()
@@ -83,20 +102,29 @@ def test_the_printed_python_does_the_same(work, capsys):
 
 
 @pytest.mark.parametrize(
-    "source, convention", [("mmaction2", "mmaction2"), ("gluoncv", "video-nonlocal-net")]
+    "source, convention, file",
+    [
+        ("mmaction2", "mmaction2", "a.keras"),
+        ("gluoncv", "video-nonlocal-net", "a.keras"),
+        ("mmaction2", "mmaction2", "network.keras"),
+    ],
 )
-def test_clips_are_spread_and_normalised_as_the_source_does(source, convention, work, capsys):
-    words = ("videos/a/0.mp4", *TOLD[:1], source, *TOLD[2:], "--clips", "3", "--json")
-    code, out, _ = run(capsys, "predict", "a.keras", *words)
+def test_clips_are_spread_and_normalized_as_the_source_does(source, convention, file, work, capsys):
+    given = (*TOLD[:1], source, *TOLD[2:]) if file == "a.keras" else ()
+    code, out, _ = run(capsys, "predict", file, "videos/a/0.mp4", *given, "--clips", "3", "--json")
     views = knl.data.clip_dataset(
         knl.data.VideoList(["videos/a/0.mp4"], labels=[0], classes=["unknown"]),
         knl.data.EvenClips("4x2", 3, convention),
         crop=32,
-        source=source,
+        source=None,
     )
-    model = keras.saving.load_model("a.keras")
-    ((clips, _),) = views
-    expected = model.predict(clips[0], verbose=0).mean(0)
+    model = keras.saving.load_model(file)
+    ((clips, _),) = views.as_numpy_iterator()
+    clips = clips[0].astype("float32")
+    assert clips.min() >= 0 and clips.max() > 200
+    if file == "a.keras":
+        clips = knl.preprocess_input(clips, source)
+    expected = model.predict(clips, verbose=0).mean(0)
     rows = {row["index"]: row["value"] for row in json.loads(out)["probabilities"]}
     assert code == 0
     assert [rows[0], rows[1]] == pytest.approx(expected.tolist(), abs=1e-6)
@@ -104,8 +132,8 @@ def test_clips_are_spread_and_normalised_as_the_source_does(source, convention, 
 
 def test_few_videos_give_several_clips_each_to_calibrate_by(work, capsys):
     words = ("a.keras", "--to", "a.tflite", "--quantize", "int8", *TOLD, "--clips", "videos")
-    code, out, _ = run(capsys, "export", *words)
-    assert code == 0
+    code, out, noise = run(capsys, "export", *words)
+    assert code == 0, noise
     words = " ".join(out.split())
     assert "7 clips (clips held out from calibration)" in words and "clips_per_video=10" in words
 

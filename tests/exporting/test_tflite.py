@@ -79,14 +79,16 @@ def test_a_network_of_pixels_answers_with_built_in_operations_only(build, clips,
 def every_block():
     """All forms of the non-local block, and the head that slides over maps larger than it is."""
     x = inputs = keras.Input((4, 12, 12, 6))
-    for arguments in (
+    forms = (
         {"mode": "gaussian", "axes": "space"},
         {"mode": "embedded_gaussian", "pool_position": "after"},
         {"mode": "dot_product", "axes": "time"},
         {"mode": "dot_product", "frames_per_group": 2},
         {"mode": "concatenation", "pool_size": None},
-    ):
-        x = NonLocal3D(**arguments)(x)
+    )
+    for number, arguments in enumerate(forms):
+        # A name by which `randomise` keeps sums of many blocks small.
+        x = NonLocal3D(**arguments, name=f"nonlocal{number}")(x)
     x = keras.layers.Dense(5, activation="softmax")(SlidingWindowAveragePooling(window=7)(x))
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
 
