@@ -17,12 +17,13 @@ CANDIDATES := python3 python3.13 python3.12 python3.11 python3.10 python
 # TensorFlow's start-up notices would bury what the commands print; 0 shows them.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help demo test test-slow test-tfm lint format wheel clean
+.PHONY: help demo test test-slow test-all test-tfm lint format wheel clean
 
 help:
 	@echo "make demo       train a small network on videos, export it, compare, draw (minutes)"
 	@echo "make test       the tests, without the slow ones"
 	@echo "make test-slow  the slow tests alone"
+	@echo "make test-all   both in one go, which takes less than one after the other"
 	@echo "make test-tfm   records exchanged with TensorFlow's model garden, in $(TFM_VENV)"
 	@echo "make lint       ruff check and format, changing nothing"
 	@echo "make format     let ruff mend what it can"
@@ -37,6 +38,9 @@ test: $(VENV)/installed-dev
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile $(ARGS)
+
+test-all: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m "slow or not slow" --numprocesses 2 --dist loadfile $(ARGS)
 
 # The model garden pins TensorFlow and brings 120 packages, so it has an environment to itself.
 test-tfm:
@@ -81,8 +85,11 @@ $(VENV)/created:
 	$(BIN)/python -m pip install --quiet "pip>=24" "setuptools>=77"
 	@touch $@
 
-# Without build isolation, pip needs no network where everything is installed already.
+# Without build isolation, pip needs no network where everything is installed already. It would
+# compile 20,000 files on one core, most of the time that it takes; Python does that on all of them.
+# Some packages hold templates, which are no Python.
 $(VENV)/installed-%: setup.cfg pyproject.toml | $(VENV)/created
 	@echo "Installing keras_nonlocal[$*] and what it needs; the first time this takes minutes."
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[$*]"
+	$(BIN)/python -m pip install --quiet --no-compile --no-build-isolation --editable ".[$*]"
+	@$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
