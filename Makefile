@@ -81,8 +81,11 @@ $(VENV)/created:
 	$(BIN)/python -m pip install --quiet "pip>=24" "setuptools>=77"
 	@touch $@
 
-# Without build isolation, pip needs no network where everything is installed already.
+# Without build isolation, pip needs no network where everything is installed already. It would
+# compile 20,000 files on one core, most of the time that it takes; Python does that on all of them.
+# Some packages hold templates, which are no Python.
 $(VENV)/installed-%: setup.cfg pyproject.toml | $(VENV)/created
 	@echo "Installing keras_nonlocal[$*] and what it needs; the first time this takes minutes."
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[$*]"
+	$(BIN)/python -m pip install --quiet --no-compile --no-build-isolation --editable ".[$*]"
+	@$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@

@@ -17,10 +17,10 @@ import time
 import keras
 import numpy as np
 
-import keras_nonlocal
 from keras_nonlocal.runs import curves
 from keras_nonlocal.training import optimizers
 from keras_nonlocal.training.fitting import train
+from tests.training import process_run
 from tests.training import small_trainings as small
 
 
@@ -46,16 +46,9 @@ def make_dense(seed):
 
 
 def make_non_local(seed):
-    """A network of the package, and batches of clips for it."""
+    """A network of this package's layers, and batches of clips for it."""
     keras.utils.set_random_seed(seed)
-    model = keras_nonlocal.NLI3D(
-        depth=(1, 1, 1, 1),
-        width=8,
-        input_shape=(4, 32, 32, 3),
-        classes=3,
-        dropout=0.5,
-        include_preprocessing=False,
-    )
+    model = process_run.small(classes=3)
     model.compile(make_optimizer(), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model, small.batches(shape=(4, 32, 32, 3))
 

@@ -1,7 +1,7 @@
 """One training with all that the recipes use, on any number of devices: for test_replicas.py.
 
-As a program, `replica_runs.py FILE`, it writes the run of NLI3D on four devices, which need a
-process of their own.
+As a program, `replica_runs.py FILE`, it writes the run on four devices, which need a process of
+their own.
 """
 
 import os
@@ -19,11 +19,6 @@ from keras_nonlocal.training.optimizers import SGD
 from keras_nonlocal.training.schedules import HalfCosine
 
 STEPS, BATCH, CLASSES, CLIP = 20, 8, 5, (4, 32, 32, 3)
-
-
-def nli3d():
-    options = {"classes": CLASSES, "dropout": 0.5, "include_preprocessing": False}
-    return knl.NLI3D(input_shape=CLIP, depth=(1, 1, 1, 1), width=8, **options)
 
 
 def small():
@@ -111,4 +106,4 @@ if __name__ == "__main__":
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
     four = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(4)])
-    np.savez(sys.argv[1], **train(nli3d, four))
+    np.savez(sys.argv[1], **train(small, four))

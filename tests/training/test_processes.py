@@ -92,10 +92,11 @@ def interrupt(place, run, count, die):
 
 
 @pytest.mark.slow
-def test_four_processes_and_then_two_are_killed_and_end_as_one(place):
-    """The first of four dies after two steps, the second of two after three more."""
+def test_processes_that_are_killed_end_as_one_that_was_not(place):
+    """One process dies after two steps, then the first of two, then the second, after two more."""
     (expected_losses,), expected = finish(place, "alone", 1)
-    interrupt(place, "several", 4, die=(0, 3))
+    interrupt(place, "several", 1, die=(0, 3))
+    interrupt(place, "several", 2, die=(0, 3))
     interrupt(place, "several", 2, die=(1, 3))
     losses, weights = finish(place, "several", 2)
     for some in losses:
