@@ -133,12 +133,9 @@ def test_a_model_that_gives_no_numbers_is_refused(tiny, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("inside", [True, False], ids=["pixels", "normalized"])
-def test_pixels_that_are_answered_otherwise_are_not_written(
-    inside, video_network, tmp_path, monkeypatch
-):
+def test_pixels_that_are_answered_otherwise_are_not_written(video_network, tmp_path, monkeypatch):
     pool = keras.layers.GlobalAveragePooling3D()
-    config = {"source": "gluoncv", "clip": "4x2", "include_preprocessing": inside}
+    config = {"source": "gluoncv", "clip": "4x2", "include_preprocessing": True}
     model = video_network([pool], (4, 8, 8, 3), **config)
     prepare = Facts.prepare
     # Calls on arrays are those of the comparison, others those of the signatures.
