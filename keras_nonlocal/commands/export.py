@@ -140,8 +140,7 @@ def _run(chosen):
         more["class_names"] = read_classes(chosen.classes)
         lines.append(f"names = {calls.write_call('read_classes', chosen.classes)}")
     if chosen.clips:
-        if not facts.include_preprocessing:
-            check_takes_floats(facts, chosen.model)
+        check_takes_floats(facts, chosen.model)
         facts = facts_of(model, shape, **_said(chosen))
         with printing.told_in_words_of_the_command(_WORDS_OF_VIDEOS):
             videos = data.read_videos(chosen.clips)
@@ -213,8 +212,8 @@ def _view_options(facts):
     for option, value in (("--source-of-weights", facts.source), ("--clip", facts.clip)):
         if value is None:
             raise ValueError(
-                f"{option} must be given with --clips, as MODEL does not tell it. A .keras file "
-                "never does."
+                f"{option} must be given with --clips, as MODEL does not tell it. Networks of this "
+                "package do."
             )
     _, height, width, _ = facts.input_shape
     if height is None or height != width:

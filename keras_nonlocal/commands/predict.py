@@ -98,8 +98,7 @@ def _open(chosen):
 
 def _complete(facts, chosen):
     """The facts, with what the options add."""
-    if not facts.include_preprocessing:
-        check_takes_floats(facts, chosen.model)
+    check_takes_floats(facts, chosen.model)
     shape = facts.input_shape
     if len(shape) != 4 or shape[1] != shape[2]:
         raise ValueError(

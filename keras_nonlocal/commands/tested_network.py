@@ -70,8 +70,8 @@ class TestedNetwork:
 
 
 def check_takes_floats(facts, name):
-    """Refuses networks that take pixels as they are, for which no clips are prepared here."""
-    if "float" not in facts.dtype:
+    """Refuses models of integers, unless they are networks that normalize pixels."""
+    if "float" not in facts.dtype and not facts.include_preprocessing:
         raise ValueError(
             "MODEL must take clips of floats, which a source of weights says how to prepare. "
             f"Received: {name}, which takes {facts.dtype}. Run it in Python: "

@@ -88,12 +88,13 @@ def load_artefact(path):
 
 
 def _load_keras(path):
-    from keras_nonlocal.exporting.loading import read_keras_file
+    from keras_nonlocal.exporting.facts import facts_of
+    from keras_nonlocal.exporting.loading import load_model
 
-    model = read_keras_file(path)
+    model = load_model(str(path))
 
     def predict(clips):
         return answers_of(model, clips)
 
-    backend = keras.backend.backend()
-    return Artefact("keras", f"keras {keras.__version__} on {backend}", None, predict)
+    runtime = f"keras {keras.__version__} on {keras.backend.backend()}"
+    return Artefact("keras", runtime, facts_of(model, model.input_shape[1:]), predict)

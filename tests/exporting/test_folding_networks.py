@@ -34,10 +34,10 @@ def assert_folds(model, shape, randomise, lower=(True,)):
         assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", slow_but(["video-nonlocal-net", "mmaction2"], SOURCES))
 @pytest.mark.parametrize("builder", slow_but(["NLI3D"], BUILDERS))
 def test_every_source_folds(builder, source, randomise):
-    shape = (4, 32, 32, 3)
+    shape = (8, 32, 32, 3)
     options = {"non_local": [(3, 0)]} if builder.startswith("NL") else {}
     model = BUILDERS[builder](source=source, input_shape=shape, **SMALL, **options)
     assert_folds(model, shape, randomise)

@@ -99,9 +99,8 @@ def large(request):
     return model, images, (x + y).max(1)
 
 
-@pytest.mark.parametrize("format", ["saved_model", "tflite"])
-def test_large_features_in_half_precision_export(format, large, tmp_path):
+def test_large_features_in_half_precision_export(large, tmp_path):
     model, images, expected = large
-    path = tmp_path / {"saved_model": "x", "tflite": "x.tflite"}[format]
-    found = load_artefact(knl.export(model, path, format=format, clips=images)).predict(images)
+    path = knl.export(model, tmp_path / "x.tflite", format="tflite", clips=images)
+    found = load_artefact(path).predict(images)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)

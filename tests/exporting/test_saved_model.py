@@ -70,6 +70,11 @@ def served(video_network, tmp_path_factory):
     return model, folder
 
 
+@pytest.fixture(scope="module")
+def loaded(served):
+    return tf.saved_model.load(served[1])
+
+
 def answers(model, clips):
     return np.asarray(model(clips, training=False))
 
@@ -154,8 +159,8 @@ def test_saved_model_cli_shows_and_runs_it(served, tmp_path):
     assert [name.decode() for name in first] == [NAMES[label] for label in expected.argmax(1)]
 
 
-def test_a_wrong_number_of_frames_is_refused(served):
-    signatures = tf.saved_model.load(served[1]).signatures
+def test_a_wrong_number_of_frames_is_refused(loaded):
+    signatures = loaded.signatures
     message = r"Shape of tensor clips \[1,7,48,32,3\] is not compatible .* \[\?,4,\?,\?,3\]"
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         signatures["serving_default"](tf.zeros((1, 7, 48, 32, 3), tf.uint8))
@@ -182,9 +187,9 @@ def requests_in(folder):
     return [log.predict_log.request for log in logs]
 
 
-def test_warm_up_requests_are_those_of_tf_serving_and_run(served):
+def test_warm_up_requests_are_those_of_tf_serving_and_run(served, loaded):
     model, folder = served
-    signatures = tf.saved_model.load(folder).signatures
+    signatures = loaded.signatures
     requests = {request.model_spec.signature_name: request for request in requests_in(folder)}
     assert (
         set(requests) == set(signatures) == {"serving_default", "float_pixels", "jpeg", "network"}
