@@ -23,8 +23,8 @@ class KeyMap:
         sources: sources whose files have these keys.
         keys: dict from a key to a path, as Keras' `variable.path`. A field in braces has one
             meaning on both sides. Several keys of one path are aliases: files contain them all.
-        fields: for each field, its spellings in keys and in paths. A field without spellings is a
-            number.
+        spellings: dict from a field to a dict from its values in keys to those in paths, where
+            they differ.
         ignored: patterns of keys that no network needs.
         modes: pairwise functions that the implementation has.
         pool2: whether the networks pool frames after stage 2; `None`: the keys do not tell.
@@ -36,7 +36,7 @@ class KeyMap:
     name: str
     sources: tuple[str, ...]
     keys: dict[str, str]
-    fields: dict[str, dict[str, str]]
+    spellings: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     ignored: tuple[str, ...] = (r".*\.num_batches_tracked",)
     modes: tuple[str, ...] = ("embedded_gaussian", "dot_product")
     pool2: bool | None = None
@@ -45,28 +45,26 @@ class KeyMap:
 
     def path_of(self, key):
         """Returns the path that a key stands for; `None` for an unknown key."""
-        return next(_translate(key, self._key_patterns, self.fields), None)
+        return next(_translate(key, *self._directions[0]), None)
 
     def keys_of(self, path):
         """Returns all keys of a path; none if the format has no such tensor."""
-        return list(_translate(path, self._path_patterns, self._inverse))
+        return list(_translate(path, *self._directions[1]))
 
     def ignores(self, key):
         """Returns whether no network needs the tensor of this key."""
         return any(re.fullmatch(pattern, key) for pattern in self.ignored)
 
     @functools.cached_property
-    def _inverse(self):
-        fields = self.fields.items()
-        return {field: {ours: theirs for theirs, ours in words.items()} for field, words in fields}
-
-    @functools.cached_property
-    def _key_patterns(self):
-        return [(_pattern(key, self.fields), path) for key, path in self.keys.items()]
-
-    @functools.cached_property
-    def _path_patterns(self):
-        return [(_pattern(path, self._inverse), key) for key, path in self.keys.items()]
+    def _directions(self):
+        """Patterns, templates and fields from keys to paths, and from paths to keys."""
+        fields = {f: dict(zip(w, w, strict=True)) for f, w in _FIELDS.items()} | self.spellings
+        inverse = {f: {ours: theirs for theirs, ours in w.items()} for f, w in fields.items()}
+        rows = self.keys.items()
+        return (
+            ([(_pattern(key, fields), path) for key, path in rows], fields),
+            ([(_pattern(path, inverse), key) for key, path in rows], inverse),
+        )
 
 
 def _pattern(template, fields):
@@ -96,10 +94,14 @@ NON_LOCAL_W_F = "res{stage}_{block}_nonlocal/w_f"
 HEAD = "predictions/{kind}"
 
 
-def _same(*words):
-    return dict(zip(words, words, strict=True))
-
-
+# Values of fields in paths.
+_FIELDS = {
+    "stage": "2345",
+    "conv": "abc",
+    "part": ("theta", "phi", "g", "out"),
+    "kind": ("kernel", "bias"),
+    "norm": ("gamma", "beta", "moving_mean", "moving_variance"),
+}
 _TORCH = {
     "norm": {
         "weight": "gamma",
@@ -127,11 +129,8 @@ CAFFE2 = KeyMap(
         "nonlocal_conv{stage}_{block}_bn_{norm}": NON_LOCAL_NORM,
         "pred_{kind}": HEAD,
     },
-    fields={
-        "stage": _same(*"2345"),
-        "conv": _same(*"abc"),
+    spellings={
         "norm": {"s": "gamma", "b": "beta", "rm": "moving_mean", "riv": "moving_variance"},
-        "part": _same("theta", "phi", "g", "out"),
         "kind": {"w": "kernel", "b": "bias"},
     },
     ignored=(r".*_momentum", "lr", "model_iter", "epoch"),
@@ -150,12 +149,7 @@ PYSLOWFAST = KeyMap(
         "s{stage}.pathway0_nonlocal{block}.bn.{norm}": NON_LOCAL_NORM,
         "head.projection.{kind}": HEAD,
     },
-    fields={
-        "stage": _same(*"2345"),
-        "conv": _same(*"abc"),
-        "part": _same("theta", "phi", "g", "out"),
-        **_TORCH,
-    },
+    spellings=_TORCH,
 )
 # Its blocks are numbered with pool2 among them, which has no tensors.
 PYTORCHVIDEO_WITHOUT_POOL2 = KeyMap(
@@ -170,7 +164,7 @@ PYTORCHVIDEO_WITHOUT_POOL2 = KeyMap(
         "blocks.{stage}.res_blocks.{block}.branch1_norm.{norm}": SHORTCUT_NORM,
         "blocks.5.proj.{kind}": HEAD,
     },
-    fields={"stage": _STAGES_FROM_1, "conv": _same(*"abc"), **_TORCH},
+    spellings={"stage": _STAGES_FROM_1, **_TORCH},
     modes=(),
     pool2=False,
 )
@@ -181,7 +175,7 @@ PYTORCHVIDEO = dataclasses.replace(
         key.replace("blocks.5", "blocks.6"): path
         for key, path in PYTORCHVIDEO_WITHOUT_POOL2.keys.items()
     },
-    fields=PYTORCHVIDEO_WITHOUT_POOL2.fields | {"stage": {"1": "2", "3": "3", "4": "4", "5": "5"}},
+    spellings={"stage": {"1": "2", "3": "3", "4": "4", "5": "5"}, **_TORCH},
     pool2=True,
 )
 MMACTION2 = KeyMap(
@@ -199,7 +193,7 @@ MMACTION2 = KeyMap(
         "backbone.layer{stage}.{block}.non_local_block.concat_project.conv.weight": NON_LOCAL_W_F,
         "cls_head.fc_cls.{kind}": HEAD,
     },
-    fields={
+    spellings={
         "stage": _STAGES_FROM_1,
         "conv": _CONVS,
         # What is sub-sampled is in a sequence with its pooling.
@@ -233,7 +227,7 @@ GLUONCV = KeyMap(
         "fc.{kind}": HEAD,
         "head.1.{kind}": HEAD,
     },
-    fields={
+    spellings={
         "stage": _STAGES_FROM_0,
         "conv": _CONVS,
         "part": {"theta": "theta", "phi": "phi", "g": "g", "W": "out"},
@@ -253,7 +247,7 @@ TORCHVISION = KeyMap(
         "layer{stage}.{block}.downsample.1.{norm}": SHORTCUT_NORM,
         "fc.{kind}": HEAD,
     },
-    fields={"stage": _STAGES_FROM_1, "conv": _CONVS, **_TORCH},
+    spellings={"stage": _STAGES_FROM_1, "conv": _CONVS, **_TORCH},
     modes=(),
 )
 # Keys of files. Those of models of keras.applications are "layer/variable".
@@ -275,13 +269,10 @@ KERAS_APPLICATIONS = KeyMap(
         "conv{stage}_block{block}_{conv}_conv/{kind}": CONV.replace("kernel", "{kind}"),
         "conv{stage}_block{block}_{conv}_bn/{norm}": NORM,
     },
-    fields={
-        "stage": _same(*"2345"),
+    spellings={
         # It counts blocks from one.
         "block": {str(block + 1): str(block) for block in range(200)},
         "conv": {"0": "shortcut", **_CONVS},
-        "kind": _same("kernel", "bias"),
-        "norm": _same("gamma", "beta", "moving_mean", "moving_variance"),
     },
     ignored=("predictions/.*",),
 )

@@ -14,9 +14,8 @@ import zlib
 import numpy as np
 import safetensors
 
+from keras_nonlocal.checkpoints import pickles
 from keras_nonlocal.checkpoints.errors import CheckpointError, damaged
-from keras_nonlocal.checkpoints.pickled_tensors import DTYPES, PickledTensors, storage_of, widen
-from keras_nonlocal.checkpoints.safe_unpickler import SafeUnpickler
 
 # Far above what the directory of a network's tensors needs.
 _MAX_DIRECTORY = 1 << 20
@@ -131,7 +130,9 @@ def _recognize(data):
     if start[4:9] == b"\0\0\0\0{":
         return "safetensors", _read_safetensors
     if re.match(_PICKLE, start):
-        return "pickle", lambda path, data: PickledTensors(data).split(SafeUnpickler(data).load())
+        return "pickle", lambda path, data: pickles.PickledTensors(data).split(
+            pickles.SafeUnpickler(data).load()
+        )
     raise CheckpointError(
         "it is neither a pickle, nor a file of torch.save, nor a safetensors file. It begins with "
         f"{start[:24]!r}. {_AGAIN}"
@@ -147,11 +148,11 @@ def _read_safetensors(path, data):
     tensors = {}
     for name, entry in json.loads(data[8:start]).items():
         if name != "__metadata__":
-            if (code := DTYPES.get(entry["dtype"])) is None:
+            if (code := pickles.DTYPES.get(entry["dtype"])) is None:
                 raise CheckpointError(f"its tensor {name[:200]!r} is of dtype {entry['dtype']}.")
             dtype = "<u2" if code == "bfloat16" else code
             array = np.ndarray(entry["shape"], dtype, data, start + entry["data_offsets"][0])
-            tensors[name] = widen(array, code)
+            tensors[name] = pickles.widen(array, code)
     if not tensors:
         raise CheckpointError("it contains no tensors.")
     return tensors, metadata
@@ -193,21 +194,21 @@ def _read_zip(path, data):
 
     if f"{folder}/byteorder" in records and read("byteorder") != b"little":
         raise CheckpointError("a big-endian machine wrote it. Save it on a little-endian one.")
-    tree = SafeUnpickler(bytes(read("data.pkl"))).load()
-    return PickledTensors(data, lambda key: read(f"data/{key}")).split(tree)
+    tree = pickles.SafeUnpickler(bytes(read("data.pkl"))).load()
+    return pickles.PickledTensors(data, lambda key: read(f"data/{key}")).split(tree)
 
 
 def _read_legacy(path, data):
     """Reads what torch wrote before version 1.6: pickles, and then the storages one by one."""
     parts, stubs, end = [], [], len(_LEGACY_MAGIC)
     for _ in ("version", "system", "content", "keys"):
-        unpickler = SafeUnpickler(data, end)
+        unpickler = pickles.SafeUnpickler(data, end)
         parts.append(unpickler.load())
         stubs, end = stubs + unpickler.storages, unpickler.end
     version, system, tree, keys = parts
     if version != 1001 or system.get("little_endian") is not True:
         raise CheckpointError("it is of an unknown version, or a big-endian machine wrote it.")
-    storages, places = dict(map(storage_of, stubs)), {}
+    storages, places = dict(map(pickles.storage_of, stubs)), {}
     for key in keys:
         code, length = storages[key]
         itemsize = 2 if code == "bfloat16" else np.dtype(code).itemsize
@@ -217,4 +218,4 @@ def _read_legacy(path, data):
         places[key] = memoryview(data)[start:end]
     if end != len(data) or len(places) != len(storages):
         raise damaged(f"{len(data)} bytes where {end} belong")
-    return PickledTensors(data, places.__getitem__).split(tree)
+    return pickles.PickledTensors(data, places.__getitem__).split(tree)

@@ -187,17 +187,14 @@ def imagenet_config(arguments):
             "torchvision's weights to keras_nonlocal.inflate_weights."
         )
     config = ResNet3DConfig(**given, weights="imagenet")
-    if config.depth not in DEPTHS.values():
-        raise ValueError(
-            "`depth` must be 50 or 101 with weights='imagenet'. Received: "
-            f"depth={given['depth']!r}. Give image networks of other depths to "
-            "keras_nonlocal.inflate_weights."
-        )
-    if config.width != 64:
-        raise ValueError(
-            f"`width` must be 64 with weights='imagenet'. Received: width={given['width']!r}. "
-            "Leave it out, or build with weights=None."
-        )
+    for name, wanted in (("depth", tuple(DEPTHS.values())), ("width", (64,))):
+        if getattr(config, name) not in wanted:
+            sizes = "50 or 101" if name == "depth" else "64"
+            raise ValueError(
+                f"`{name}` must be {sizes} with weights='imagenet'. Received: "
+                f"{name}={given[name]!r}. Leave it out, or build with weights=None and pass an "
+                "image network of these sizes to keras_nonlocal.inflate_weights."
+            )
     return config
 
 

@@ -32,6 +32,13 @@ def read(name):
 def test_every_key_is_known_and_the_network_is_detected(name):
     key_map, arrays, tensors, network = read(name)
     assert {key for path in tensors for key in key_map.keys_of(path)} == set(arrays)
+    kernels = {re.fullmatch(r"res\d_\d+_(\w+)_conv/kernel", path): a for path, a in tensors.items()}
+    for match, kernel in kernels.items():
+        if match:
+            _, height, _, inner, filters = kernel.shape
+            fits = {"a": filters <= inner, "b": filters == inner, "c": filters == 4 * inner}
+            assert {**fits, "shortcut": filters >= 2 * inner}[match[1]], match[0]
+            assert (height == 3) == (match[1] == "b"), match[0]
     blocks = DEPTHS[101 if "r101" in name else 50]
     flat = "c2d" in name
     kind = "all" if "heavy" in name else "late" if "slow" in name else None

@@ -102,14 +102,14 @@ def test_pickles_can_be_read_by_any_numpy(tmp_path):
 def test_affine_files_hold_scale_and_shift_of_moving_statistics(tmp_path):
     model, path = networks.save("vnl_nli3d_affine", tmp_path)
     arrays = read_state_dict(path).tensors
-    norm = model.get_layer("res4_1_b_norm")
+    norm = model.get_layer("res4_0_b_norm")
     gamma, beta, mean, variance = (
         np.array(getattr(norm, key), "float64")
         for key in ("gamma", "beta", "moving_mean", "moving_variance")
     )
     scale = gamma / np.sqrt(variance + 1e-5)
-    np.testing.assert_allclose(arrays["res4_1_branch2b_bn_s"], scale, rtol=1e-6)
-    np.testing.assert_allclose(arrays["res4_1_branch2b_bn_b"], beta - mean * scale, atol=1e-6)
+    np.testing.assert_allclose(arrays["res4_0_branch2b_bn_s"], scale, rtol=1e-6)
+    np.testing.assert_allclose(arrays["res4_0_branch2b_bn_b"], beta - mean * scale, atol=1e-6)
     assert not any(name.endswith(("_rm", "_riv")) for name in arrays)
 
 

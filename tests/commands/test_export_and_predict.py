@@ -116,7 +116,6 @@ def test_clips_are_spread_and_normalized_as_the_source_does(source, convention, 
         knl.data.VideoList(["videos/a/0.mp4"], labels=[0], classes=["unknown"]),
         knl.data.EvenClips("4x2", 3, convention),
         crop=32,
-        source=None,
     )
     model = keras.saving.load_model(file)
     ((clips, _),) = views.as_numpy_iterator()

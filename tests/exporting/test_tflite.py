@@ -327,7 +327,7 @@ def motions(tmp_path_factory):
     for split in ("train", "validation"):
         folder = tmp_path_factory.mktemp(split)
         camera_motion.make_videos(folder, split, 3)
-        dataset = knl.data.clip_dataset(str(folder), "8x2", crop=64, short_side=73, source=None)
+        dataset = knl.data.clip_dataset(str(folder), "8x2", crop=64, short_side=73)
         found[split] = np.concatenate([clips.numpy() for clips, _ in dataset])
     return found
 
