@@ -32,5 +32,5 @@ def test_examples_give_what_they_say(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     for test in examples_in(name):
-        keras.backend.clear_session()
+        keras.backend.clear_session(free_memory=False)
         assert runner.run(test).failed == 0, f"see the report above for {test.name}"

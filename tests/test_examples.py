@@ -1,5 +1,7 @@
 """The examples run as they stand, and their videos show what their names say."""
 
+import functools
+import importlib
 import json
 import pathlib
 import subprocess
@@ -15,16 +17,37 @@ EXAMPLES = ROOT / "examples"
 REAL_CLIPS = sorted((ROOT / ".." / "shared" / "videos").glob("*.*"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _on_the_path():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(EXAMPLES))
+        yield
+
+
 @pytest.fixture(scope="module")
 def motion():
     """The module that makes the videos."""
-    sys.path.insert(0, str(EXAMPLES))
-    try:
-        import camera_motion
+    return importlib.import_module("camera_motion")
 
-        yield camera_motion
-    finally:
-        sys.path.remove(str(EXAMPLES))
+
+@pytest.fixture(scope="module")
+def predict():
+    """The module of predict.py, whose network is loaded once."""
+    module = importlib.import_module("predict")
+    module.load = functools.cache(module.load)
+    return module
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Runs the `main` of an example with arguments, and gives what it printed."""
+
+    def call(module, *arguments):
+        monkeypatch.setattr(sys, "argv", [module.__file__, *map(str, arguments)])
+        module.main()
+        return capsys.readouterr().out
+
+    return call
 
 
 def run(script, *arguments):
@@ -124,7 +147,7 @@ def test_a_video_that_was_not_finished_is_made_anew(motion, tmp_path, monkeypatc
 
 @pytest.mark.slow
 def test_quickstart_runs_goes_on_and_starts_clean(tmp_path):
-    arguments = ["--out", tmp_path / "run", "--per-class", "4", "--epochs", "1"]
+    arguments = ["--out", tmp_path / "run", "--per-class", "1", "--epochs", "1"]
     printed = run("quickstart.py", *arguments)
     made = {path.name for path in (tmp_path / "run").iterdir()}
     assert {
@@ -136,14 +159,13 @@ def test_quickstart_runs_goes_on_and_starts_clean(tmp_path):
         assert words in printed
     assert (tmp_path / "run" / "camera_motion.weights.h5").stat().st_size < 2e6
 
-    trained = (tmp_path / "run" / "nli3d" / "model.keras").stat().st_mtime_ns
-    again = run("quickstart.py", *arguments, "--only", "NLI3D")
+    trained = (tmp_path / "run" / "c2d" / "model.keras").stat().st_mtime_ns
+    again = run("quickstart.py", *arguments, "--only", "C2D")
     assert "Going on with the run" in again and "epoch 1" not in again
-    assert (tmp_path / "run" / "nli3d" / "model.keras").stat().st_mtime_ns == trained
+    assert (tmp_path / "run" / "c2d" / "model.keras").stat().st_mtime_ns == trained
 
 
-def test_a_run_of_other_settings_starts_clean(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+def test_a_run_of_other_settings_starts_clean(tmp_path):
     import workflow
 
     out = workflow.start(tmp_path / "run", {"epochs": 1})
@@ -153,8 +175,7 @@ def test_a_run_of_other_settings_starts_clean(tmp_path, monkeypatch):
     assert json.loads((out / "settings.json").read_text()) == {"epochs": 2}
 
 
-def test_a_folder_of_somebody_else_is_left_alone(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     import workflow
 
     (tmp_path / "thesis.txt").touch()
@@ -178,28 +199,41 @@ def two_classes(motion, tmp_path_factory):
     return root / "videos"
 
 
-def test_finetune_runs_on_a_folder_of_class_folders(two_classes, tmp_path):
+def test_finetune_runs_on_a_folder_of_class_folders(two_classes, tmp_path, call, monkeypatch):
+    import finetune
+    import workflow
+
+    exported = []
+
+    def export(model, clips, out):
+        """In place of what quickstart.py shows, which exports in the same way."""
+        exported.append((model.name, model.output_shape, clips.shape[1:], out))
+        return [("SavedModel", 1, 1.0, 0.0, out)]
+
+    monkeypatch.setattr(workflow, "export_and_compare", export)
     out = tmp_path / "run"
-    printed = run("finetune.py", "--videos", two_classes, "--out", out, "--epochs", "1")
+    arguments = ("--videos", two_classes, "--out", out, "--epochs", "1", "--clips", "1")
+    printed = call(finetune, *arguments)
     assert "2 videos to train on, 2 held out, of 2 classes: one, other" in printed
     assert "What can be deployed" in printed
-    for name in ("finetuned/model.keras", "model.tflite", "attention.png", "confusion.png"):
+    assert exported == [("finetuned", (None, 2), (8, 64, 64, 3), out)]
+    for name in ("finetuned/model.keras", "learning_curves.png", "attention.png", "confusion.png"):
         assert (out / name).exists()
 
 
-def test_predict_tells_how_the_camera_moves(motion, tmp_path):
+def test_predict_tells_how_the_camera_moves(motion, predict, tmp_path, call):
     names = ("pan_left", "tilt_up", "still")
     for seed, name in enumerate(names):
         generator = np.random.default_rng([7, seed])
         frames = motion.film(name, motion.load_photographs("validation"), generator)
         motion.write_video(tmp_path / f"{name}.mp4", frames)
-    printed = run("predict.py", *(tmp_path / f"{name}.mp4" for name in names))
+    printed = call(predict, *(tmp_path / f"{name}.mp4" for name in names))
     for name, answer in zip(names, printed.split("on the whole: ")[1:], strict=True):
         assert answer.startswith(name.replace("_", " "))
 
 
 @pytest.mark.parametrize("path", REAL_CLIPS, ids=[path.name for path in REAL_CLIPS])
-def test_predict_runs_on_real_clips(path):
-    lines = run("predict.py", path, "--every", "1").splitlines()
+def test_predict_runs_on_real_clips(path, predict, call):
+    lines = call(predict, path, "--every", "1").splitlines()
     assert lines[0] == str(path)
     assert "on the whole" in lines[-1]

@@ -9,11 +9,7 @@ import os
 import pathlib
 import re
 import shlex
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 import types
 
 import keras
@@ -28,6 +24,7 @@ from keras_nonlocal.training import fitting
 from keras_nonlocal.training.loop import TrainingDiverged
 from keras_nonlocal.training.recipes import RECIPES
 from tests.made_videos import moving_bars, write
+from tests.training import small_trainings
 
 from .conftest import run
 
@@ -49,12 +46,19 @@ def tiny_weights():
         return path.read_bytes()
 
 
+@functools.cache
+def video():
+    """The bytes of a video."""
+    with tempfile.TemporaryDirectory() as folder:
+        return write(pathlib.Path(folder, "a.mp4"), moving_bars(8, 36, 40)).read_bytes()
+
+
 def make_videos(folder):
     (folder / "tiny.weights.h5").write_bytes(tiny_weights())
     for number in range(10):
         path = folder / "videos" / ("run", "jump")[number % 2] / f"{number}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, moving_bars(8, 36, 40))
+        path.write_bytes(video())
 
 
 @pytest.fixture
@@ -672,23 +676,24 @@ def test_the_command_of_each_recipe_is_one(recipe):
     assert chosen.batch_size in (None, recipe.batch_size)
 
 
-@pytest.mark.slow
-def test_killed_and_started_again_it_ends_with_the_same_weights(trained, folder):
+def test_stopped_and_started_again_it_ends_with_the_same_weights(
+    trained, folder, capsys, monkeypatch
+):
     for name in ("videos", "tiny.weights.h5"):
         os.symlink(trained / name, name)
-    command = [sys.executable, "-m", "keras_nonlocal.cli", *FIRST, "--checkpoint-steps", "1"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, **quiet)
-    checkpoints = folder / "runs" / "first" / "checkpoints"
-    # In the middle of the epoch, whose first step is in a whole checkpoint.
-    while process.poll() is None and not list(checkpoints.glob("*step-*1.safetensors")):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    command = [*FIRST, "--checkpoint-steps", "1"]
+    train = fitting.train
+
+    def stopped(*arguments, callbacks=(), **options):
+        train(*arguments, callbacks=[*callbacks, small_trainings.StopAt(0, 2)], **options)
+
+    with monkeypatch.context() as patch, pytest.raises(small_trainings.Stop):
+        patch.setattr(fitting, "train", stopped)
+        cli.main(command)
     assert not (folder / "runs/first/model.keras").exists()
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
-    assert re.search(r"^Goes on at step \d of 4 in epoch 1 of 1, from ", again.stdout, re.MULTILINE)
+    code, printed, noise = run(capsys, *command)
+    assert code == 0, noise
+    assert re.search(r"^Goes on at step 2 of 4 in epoch 1 of 1, from ", printed, re.MULTILINE)
     assert len(json.loads((folder / "runs/first/run.json").read_text())["starts"]) == 2
     for mine, its in zip(
         weights_of("runs/first/model.keras"),

@@ -59,22 +59,22 @@ def mixed(clips, labels, seed):
     return clips + tf.random.stateless_uniform([], seed), labels
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 4])
 @pytest.mark.parametrize(
     "options",
     [{}, {"mix": mixed}, {"clips_per_video": 3}, {"clips_per_video": 4, "batch_size": 8}],
     ids=["clip", "mix", "clips", "many-clips"],
 )
-def test_an_epoch_goes_on_from_a_step(options, step):
+def test_an_epoch_goes_on_from_any_step(options):
     dataset = dataset_of(**options)
     whole = batches_of(dataset.epoch(2))
-    rest = dataset.epoch(2, step)
-    assert rest.cardinality() == len(whole) - step == dataset.cardinality() - step
-    assert_equal(batches_of(rest), whole[step:])
+    for step in (1, 2, 3, 4):
+        rest = dataset.epoch(2, step)
+        assert rest.cardinality() == len(whole) - step == dataset.cardinality() - step
+        assert_equal(batches_of(rest), whole[step:])
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_processes_see_between_them_what_one_sees(count):
+def test_processes_see_between_them_what_one_sees():
+    count = 2
     whole = batches_of(dataset_of(batch_size=4).epoch(1))
     options = {"batch_size": 4 // count}
     shares = [
@@ -99,14 +99,15 @@ def test_the_clips_of_a_video_lie_apart():
     np.testing.assert_array_equal([labels for _, labels in batches], expected)
 
 
-@pytest.mark.parametrize("step", [5, 12, 13, 15])
-def test_an_epoch_goes_on_after_many_turns(step):
+def test_an_epoch_goes_on_after_many_turns():
     dataset = dataset_of(clips_per_video=3)
-    assert_equal(batches_of(dataset.epoch(2, step)), batches_of(dataset.epoch(2))[step:])
+    whole = batches_of(dataset.epoch(2))
+    for step in (5, 12, 13, 15):
+        assert_equal(batches_of(dataset.epoch(2, step)), whole[step:])
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_processes_see_the_same_turns_as_one(count):
+def test_processes_see_the_same_turns_as_one():
+    count = 4
     # Of videos that fill no batch no process has what one would have.
     options = {"count": 24, "clips_per_video": 2}
     whole = batches_of(dataset_of(batch_size=4, **options).epoch(1))

@@ -127,7 +127,7 @@ def main(how, source, work):
     wait(fork(lambda: prepare_videos(plan, work / "complete")))
     complete = files_in(work / "complete")
     if how == "random":
-        told = kill_at_random(plan, work / "out", complete, count=20, seed=0)
+        told = kill_at_random(plan, work / "out", complete, count=8, seed=0)
     elif how == "every":
         told = kill_at_every_change(plan, work / "out", complete)
     else:

@@ -36,14 +36,11 @@ def small():
     return keras.Model(inputs, keras.layers.Dense(CLASSES, "softmax", name="predictions")(x))
 
 
-def train(make, strategy=None, synchronized=True, **options):
-    """Trains a network for 20 steps.
+def train(strategy=None):
+    """Trains the small network for 20 steps.
 
     Args:
-        make: gives the model.
         strategy: a `tf.distribute.Strategy`; `None` for one device.
-        synchronized: whether norms are.
-        **options: of the optimizer, in place of those of the run with everything.
 
     Returns:
         A dict: `"losses"` of all steps, how far the replicas' copies of a weight lie apart at
@@ -51,9 +48,8 @@ def train(make, strategy=None, synchronized=True, **options):
     """
     keras.utils.set_random_seed(1)
     with (strategy or tf.distribute.get_strategy()).scope():
-        model = make()
-        if synchronized:
-            synchronize_norms(model)
+        model = small()
+        synchronize_norms(model)
         everything = {
             "l2": 1e-4,
             "momentum_correction": True,
@@ -64,7 +60,7 @@ def train(make, strategy=None, synchronized=True, **options):
         }
         schedule = HalfCosine(0.01, STEPS, warmup_steps=4, warmup_start=0.001)
         model.compile(
-            SGD(schedule, **{**everything, **options}),
+            SGD(schedule, **everything),
             keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
         )
     losses = _LossOfEachStep()
@@ -106,4 +102,4 @@ if __name__ == "__main__":
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
     four = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(4)])
-    np.savez(sys.argv[1], **train(small, four))
+    np.savez(sys.argv[1], **train(four))

@@ -10,14 +10,14 @@ import pytest
 
 from tests.subjects import two_replicas
 from tests.training import replica_runs
-from tests.training.replica_runs import small, train
+from tests.training.replica_runs import train
 
 HERE = pathlib.Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
 def one_device():
-    return train(small)
+    return train()
 
 
 def check_equal(run, expected):
@@ -31,12 +31,7 @@ def check_equal(run, expected):
 
 
 def test_two_replicas_train_as_one_device_does(one_device):
-    check_equal(train(small, two_replicas()), one_device)
-
-
-def test_replicas_part_from_one_device_when_norms_are_not_synchronized(one_device):
-    run = train(small, two_replicas(), synchronized=False)
-    assert np.abs(run["losses"] - one_device["losses"]).max() > 1e-2
+    check_equal(train(two_replicas()), one_device)
 
 
 @pytest.mark.slow
