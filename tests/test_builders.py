@@ -203,7 +203,8 @@ def test_a_keras_file_of_another_network_is_refused(tmp_path):
         knl.C2D(weights=tmp_path / "my.keras", source="mmaction2")
     with pytest.raises(ValueError, match="are of a C2D. Received them in I3D"):
         knl.I3D(weights=tmp_path / "my.keras")
-    model = knl.C2D(weights=tmp_path / "my.keras", source="pyslowfast", **shape)
+    normalized = {"include_preprocessing": False}
+    model = knl.C2D(weights=tmp_path / "my.keras", source="pyslowfast", **shape, **normalized)
     assert knl.C2D(weights=tmp_path / "my.keras", **SMALL).config == model.config
 
 
