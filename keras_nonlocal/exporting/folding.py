@@ -127,7 +127,8 @@ class _Folding:
             config, weights = {**config, "use_bias": True}, fold_norm(layer, absorbed.norm)
         elif is_non_local(layer):
             norm = None if is_in_training(layer) else layer.norm
-            config = {**config, "norm": None} if norm is not None else config
+            config = {key: value for key, value in config.items() if key != "lora"}
+            config |= {"norm": None} if norm is not None else {}
             weights = _weights_of_block(layer, norm)
         if self._is_lowered(layer):
             copy = stacking.make_layer(layer, config)
