@@ -11,7 +11,13 @@ from keras_nonlocal.checkpoints import image_networks, key_maps, loading
 from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.keras_models import refuse_tf_keras
 from keras_nonlocal.models.config import BLOCK_SETTINGS, DEPTHS, ResNet3DConfig
-from keras_nonlocal.models.video_resnet import VideoInput, change_config, config_of
+from keras_nonlocal.models.video_resnet import (
+    VideoInput,
+    change_config,
+    config_of,
+    find_input,
+    first_layer,
+)
 
 _IMAGENET = "keras-applications"
 _STRIDES = {"a": "its first 1x1", "b": "its 3x3"}
@@ -134,6 +140,7 @@ def transfer_weights(model, from_model):
     _check_network("from_model", from_model)
     config, given = config_of(model), config_of(from_model)
     _check_settings(model, from_model)
+    check_normalization(from_model, config, f"The clips of {from_model.name}")
     tensors = {v.path: keras.ops.convert_to_numpy(v) for v in from_model.weights}
     shapes = {variable.path: tuple(variable.shape) for variable in model.weights}
     blocks = [layer.name for layer in model.layers if layer.name.endswith("_nonlocal")]
@@ -162,8 +169,26 @@ def transfer_weights(model, from_model):
             stacklevel=2,
         )
     names = config.class_names if starts_anew else config.class_names or given.class_names
-    change_config(model, normalization=from_model.normalization, class_names=names)
+    change_config(model, normalization=find_input(from_model).normalization, class_names=names)
     return kept
+
+
+def check_normalization(from_model, config, clips):
+    """Raises if pixels are to be normalized as for a network whose clips other layers prepared.
+
+    Args:
+        from_model: network of these weights.
+        config: `ResNet3DConfig` of the network that gets them.
+        clips: words for the clips of `from_model`.
+    """
+    network = find_input(from_model)
+    known = network.config.include_preprocessing or first_layer(from_model) is network
+    if config.include_preprocessing and not known:
+        raise CheckpointError(
+            f"{clips} are prepared by other layers before the network, which a network with "
+            "include_preprocessing=True lacks. Nothing was loaded. Pass "
+            "include_preprocessing=False, and these layers' output as `input_tensor`."
+        )
 
 
 def imagenet_config(arguments):
