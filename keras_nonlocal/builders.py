@@ -298,6 +298,8 @@ def _build(kind, arguments):
             f"keras_nonlocal.{trained.kind}(weights={str(weights)!r})."
         )
     config = _resolve(str(weights), trained, given)
+    if checkpoint is None:
+        transfer.check_normalization(stored, config, f"The clips of weights={str(weights)!r}")
     model = build_network(config, name, tensor, initialize=False)
     kept = ["predictions"] if _is_new_classifier(config, trained) else []
     if checkpoint is not None and checkpoint.url is not None:

@@ -5,6 +5,8 @@ import itertools
 import keras
 import numpy as np
 
+from keras_nonlocal.models.video_resnet import check_pixels
+
 
 def attention_maps(model, clip, layer_name, query=None):
     """Returns the attention weights of a non-local block for one position of a clip.
@@ -23,7 +25,7 @@ def attention_maps(model, clip, layer_name, query=None):
 
     Raises:
         ValueError: if the layer is no such block, if several inner models have one of this name,
-            or if the query lies outside the clip.
+            if the query lies outside the clip, or if a network of normalized clips gets integers.
 
     Example:
 
@@ -37,6 +39,7 @@ def attention_maps(model, clip, layer_name, query=None):
             "`clip` must be one clip, (frames, height, width, channels). "
             f"Received: an array of shape {clip.shape}. Take one out of the batch: `clips[0]`."
         )
+    check_pixels("clip", model, clip.dtype)
     *models, layer = _path_to_block(model, layer_name)
     features = clip[None]
     for outer, inner in itertools.pairwise(models):

@@ -208,6 +208,15 @@ def test_a_keras_file_of_another_network_is_refused(tmp_path):
     assert knl.C2D(weights=tmp_path / "my.keras", **SMALL).config == model.config
 
 
+def test_a_keras_file_with_layers_before_its_network_is_not_normalized_by_a_guess(tmp_path):
+    scaled = keras.layers.Rescaling(1 / 127.5, -1)(keras.Input((4, 32, 32, 3)))
+    arguments = SMALL | {"include_preprocessing": False}
+    knl.C2D(**arguments, input_tensor=scaled).save(tmp_path / "my.keras")
+    with pytest.raises(ValueError, match="The clips of weights=.*my.keras' are prepared by other"):
+        knl.C2D(weights=tmp_path / "my.keras")
+    knl.C2D(weights=tmp_path / "my.keras", include_preprocessing=False)
+
+
 @pytest.mark.parametrize("weights", (True, ["a"]), ids=str)
 def test_weights_of_other_types_are_refused(weights):
     with pytest.raises(ValueError, match="`weights` must be None, 'imagenet', a name of"):

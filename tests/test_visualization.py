@@ -82,6 +82,14 @@ def test_a_batch_is_refused(clip):
         attention_maps(block_on_pixels(), clip[None], "block")
 
 
+def test_pixels_are_refused_for_a_network_of_normalized_clips():
+    shape = (4, 32, 32, 3)
+    options = {"depth": (1, 1, 1, 1), "width": 4, "input_shape": shape, "classes": 2}
+    model = keras_nonlocal.NLI3D(**options, include_preprocessing=False)
+    with pytest.raises(ValueError, match="`clip` must be normalized.* Received: clips of uint8"):
+        attention_maps(model, np.zeros(shape, "uint8"), "res3_0_nonlocal")
+
+
 def test_a_query_outside_the_clip_is_refused(clip):
     with pytest.raises(ValueError, match=r"`query` must lie in the clip.*query=\(4, 0, 0\)"):
         attention_maps(block_on_pixels(), clip, "block", query=(4, 0, 0))

@@ -11,7 +11,13 @@ from keras_nonlocal.checkpoints import image_networks, key_maps, loading
 from keras_nonlocal.checkpoints.errors import CheckpointError
 from keras_nonlocal.keras_models import refuse_tf_keras
 from keras_nonlocal.models.config import BLOCK_SETTINGS, DEPTHS, ResNet3DConfig
-from keras_nonlocal.models.video_resnet import VideoInput, change_config, config_of
+from keras_nonlocal.models.video_resnet import (
+    VideoInput,
+    change_config,
+    config_of,
+    find_input,
+    first_layer,
+)
 
 _IMAGENET = "keras-applications"
 _STRIDES = {"a": "its first 1x1", "b": "its 3x3"}
@@ -34,7 +40,9 @@ def inflate_weights(model, weights):
     else as well. `source="video-nonlocal-net"` takes torchvision's weights too, as the authors
     do, but does not pad the first max-pooling and so returns other numbers.
 
-    The model then normalizes pixels as the image network: `model.normalization`.
+    The model then normalizes pixels as the image network: `model.normalization`. A `.keras` file
+    keeps this, a `.weights.h5` file does not. Call it before the first `fit` or `predict` of a model
+    that holds `model`; `model` itself is compiled again.
 
     Args:
         model: network of `C2D`, `I3D`, `NLC2D` or `NLI3D`, with or without its head.
@@ -105,7 +113,10 @@ def transfer_weights(model, from_model):
     explain, the window of the head. Networks of one `source` agree in these.
 
     This is how the authors train on long clips: from the weights of short ones, with norms
-    frozen. `model` then normalizes pixels as `from_model` does, see `model.normalization`.
+    frozen. `model` then normalizes pixels as `from_model` does, see `model.normalization`. A `.keras`
+    file keeps this, a `.weights.h5` file does not. Call it before the first `fit` or `predict` of a
+    model that holds `model`; `model` itself is compiled again. Where other layers prepare the clips
+    of `from_model`, `model` must be built with `include_preprocessing=False`.
 
     Args:
         model: network of `C2D`, `I3D`, `NLC2D` or `NLI3D` that receives the weights.
@@ -134,6 +145,7 @@ def transfer_weights(model, from_model):
     _check_network("from_model", from_model)
     config, given = config_of(model), config_of(from_model)
     _check_settings(model, from_model)
+    check_normalization(from_model, config, f"The clips of {from_model.name}")
     tensors = {v.path: keras.ops.convert_to_numpy(v) for v in from_model.weights}
     shapes = {variable.path: tuple(variable.shape) for variable in model.weights}
     blocks = [layer.name for layer in model.layers if layer.name.endswith("_nonlocal")]
@@ -162,8 +174,26 @@ def transfer_weights(model, from_model):
             stacklevel=2,
         )
     names = config.class_names if starts_anew else config.class_names or given.class_names
-    change_config(model, normalization=from_model.normalization, class_names=names)
+    change_config(model, normalization=find_input(from_model).normalization, class_names=names)
     return kept
+
+
+def check_normalization(from_model, config, clips):
+    """Raises if pixels are to be normalized as for a network whose clips other layers prepared.
+
+    Args:
+        from_model: network of these weights.
+        config: `ResNet3DConfig` of the network that gets them.
+        clips: words for the clips of `from_model`.
+    """
+    network = find_input(from_model)
+    known = network.config.include_preprocessing or first_layer(from_model) is network
+    if config.include_preprocessing and not known:
+        raise CheckpointError(
+            f"{clips} are prepared by other layers before the network, which a network with "
+            "include_preprocessing=True lacks. Nothing was loaded. Pass "
+            "include_preprocessing=False, and these layers' output as `input_tensor`."
+        )
 
 
 def imagenet_config(arguments):

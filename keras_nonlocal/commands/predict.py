@@ -9,7 +9,12 @@ import tensorflow as tf
 
 from keras_nonlocal import data
 from keras_nonlocal.commands import arguments, printing
-from keras_nonlocal.commands.tested_network import CONVERT_WORDS, check_takes_floats, convention_of
+from keras_nonlocal.commands.tested_network import (
+    CONVERT_WORDS,
+    check_range_known,
+    check_takes_floats,
+    convention_of,
+)
 from keras_nonlocal.exporting.agreement import answers_of
 from keras_nonlocal.exporting.artefacts import load_artefact
 from keras_nonlocal.exporting.facts import facts_of, frames_of
@@ -93,6 +98,7 @@ def _open(chosen):
             )
         return artefact.facts, artefact.predict
     model = load_model(chosen.model, chosen.source_of_weights, chosen.clip)
+    check_range_known(model, chosen.model)
     return facts_of(model, model.input_shape[1:]), lambda clips: answers_of(model, clips)
 
 

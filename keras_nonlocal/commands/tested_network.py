@@ -15,7 +15,7 @@ from keras_nonlocal.evaluation import resize_input
 from keras_nonlocal.exporting.loading import read_keras_file
 from keras_nonlocal.lists.classes import read_classes
 from keras_nonlocal.models.config import parse_clip
-from keras_nonlocal.models.video_resnet import clip_of, find_input, takes_pixels
+from keras_nonlocal.models.video_resnet import clip_of, config_of, find_input, takes_pixels
 
 # Clips are spread as the source tests; PyTorchVideo tests by PySlowFast.
 _CONVENTIONS = {
@@ -76,6 +76,17 @@ def check_takes_floats(facts, name):
             "MODEL must take clips of floats, which a source of weights says how to prepare. "
             f"Received: {name}, which takes {facts.dtype}. Run it in Python: "
             "keras_nonlocal.exporting.artefacts.load_artefact opens it."
+        )
+
+
+def check_range_known(model, name):
+    """Refuses models that normalize pixels behind other layers, as those change what pixels are."""
+    config = config_of(model)
+    if config is not None and config.include_preprocessing and not takes_pixels(model):
+        raise ValueError(
+            "MODEL must normalize pixels before all else. Received: "
+            f"{name}, which does so behind other layers, so that the range of its clips is "
+            "unknown. Run it in Python, on clips as it takes them."
         )
 
 
@@ -171,6 +182,7 @@ def _load_known(checkpoint, source, clip, crop):
 
 def _load_keras_file(path, source, clip, crop):
     model = read_keras_file(path)
+    check_range_known(model, path)
     network = find_input(model)
     pixels = takes_pixels(model)
     known = (None if pixels is None else network.normalization, clip_of(model))

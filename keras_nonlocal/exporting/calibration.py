@@ -9,7 +9,7 @@ CALIBRATION_CLIPS = 100
 LEAST_CALIBRATION_CLIPS = 10
 
 
-def take_clips(clips, shape, dtype, least=1, pixels=False):
+def take_clips(clips, shape, least=1, pixels=False):
     """Returns the first clips of what a user has, as an array.
 
     Args:
@@ -17,12 +17,11 @@ def take_clips(clips, shape, dtype, least=1, pixels=False):
             `tf.data.Dataset`, with or without labels, or of clips; of several views a video, all
             are taken.
         shape: of one clip, `None` where any size will do.
-        dtype: of the model's input.
         least: how many there must be.
         pixels: whether the model takes pixels, which are from 0 to 255.
 
     Returns:
-        Array of at most 100 clips.
+        Array of at most 100 clips, of the type that they have.
 
     Raises:
         ValueError: if there are too few, of another shape, or with values that are no numbers or,
@@ -55,7 +54,7 @@ def take_clips(clips, shape, dtype, least=1, pixels=False):
                 f"{sorted({clip.shape for clip in taken})}. Crop them alike."
             )
         clips = taken
-    clips = np.asarray(clips[:CALIBRATION_CLIPS], dtype)
+    clips = np.asarray(clips[:CALIBRATION_CLIPS])
     fits = clips.ndim == len(shape) + 1 and all(
         wanted in (None, size) for size, wanted in zip(clips.shape[1:], shape, strict=True)
     )

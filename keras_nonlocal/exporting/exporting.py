@@ -14,6 +14,7 @@ from keras_nonlocal.exporting.facts import facts_of
 from keras_nonlocal.exporting.folding import fold
 from keras_nonlocal.exporting.graph import check_graph, is_in_training, resolve_input_shape
 from keras_nonlocal.exporting.tflite import QUANTIZATIONS, write_tflite
+from keras_nonlocal.models.video_resnet import check_pixels
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FORMATS = ("saved_model", "tflite", "onnx", "openvino")
@@ -125,7 +126,9 @@ def export(
     if given:
         least = calibration.LEAST_CALIBRATION_CLIPS if quantize == "int8" else 1
         pixels = facts.include_preprocessing
-        clips = calibration.take_clips(clips, shape, facts.dtype, least, pixels)
+        clips = calibration.take_clips(clips, shape, least, pixels)
+        check_pixels("clips", model, clips.dtype)
+        clips = clips.astype(facts.dtype)
     elif quantize == "int8":
         raise ValueError(
             "`clips` must hold clips that are typical for the use where quantize='int8', as "

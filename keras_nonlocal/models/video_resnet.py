@@ -136,14 +136,12 @@ def config_of(model):
 def takes_pixels(model):
     """Returns whether a model takes pixels; `False` for normalized clips, `None` if unknown.
 
-    It is unknown without a network of this package, or with layers before one of normalized clips.
+    It is unknown without a network of this package, or with other layers before it.
     """
     network = find_input(model)
-    if network is None:
+    if network is None or first_layer(model) is not network:
         return None
-    if network.config.include_preprocessing:
-        return True
-    return False if first_layer(model) is network else None
+    return network.config.include_preprocessing
 
 
 def first_layer(model):

@@ -118,7 +118,7 @@ def update_norm_statistics(model, dataset, batches=200):
     Example:
 
     >>> model = keras_nonlocal.C2D(input_shape=(4, 32, 32, 3), depth=(1, 1, 1, 1), width=8)
-    >>> clips = np.random.default_rng(0).normal(size=(3, 2, 4, 32, 32, 3)).astype("float32")
+    >>> clips = np.random.default_rng(0).integers(0, 256, (3, 2, 4, 32, 32, 3), "uint8")
     >>> update_norm_statistics(model, list(clips))
     3
 

@@ -177,6 +177,29 @@ def test_normalization_and_class_names_go_with_the_weights():
     assert model.class_names == tuple("abcdef")
 
 
+def test_a_part_of_a_network_gives_its_normalization():
+    giver, model = build(knl.I3D), build(knl.NLI3D)
+    change_config(giver, normalization="mmaction2")
+    part = keras.Model(giver.input, giver.get_layer("res5_0_out").output)
+    with pytest.warns(UserWarning, match="The classifier keeps its values"):
+        transfer_weights(model, part)
+    assert model.normalization == "mmaction2"
+
+
+def test_normalization_by_layers_before_the_network_is_not_guessed():
+    inputs = keras.Input((8, 32, 32, 3))
+    scaled = keras.layers.Rescaling(1 / 127.5, -1)(inputs)
+    giver = knl.C2D(depth=(1, 1, 2, 1), **SMALL, input_tensor=scaled)
+    model = knl.C2D(depth=(1, 1, 2, 1), **SMALL | {"include_preprocessing": True})
+    before = values_of(model)
+    with pytest.raises(CheckpointError, match="prepared by other layers .* Nothing was loaded"):
+        transfer_weights(model, giver)
+    assert all(np.array_equal(before[path], value) for path, value in values_of(model).items())
+    same = build(knl.C2D)
+    transfer_weights(same, giver)
+    close(same(clip() / 127.5 - 1), giver(clip()), 1e-5)
+
+
 def test_sources_that_are_the_same_keep_their_names():
     """PyTorchVideo's networks are PySlowFast's, pixels and all."""
     giver, model = build(knl.I3D, source="pytorchvideo"), build(knl.I3D, source="pyslowfast")

@@ -101,6 +101,17 @@ def test_the_printed_python_does_the_same(model, options, work, capsys):
     assert (work / "a.tflite").read_bytes() == written
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_network_of_pixels_behind_other_layers_is_refused(command, work, capsys):
+    network = keras.saving.load_model("network.keras")
+    scale = keras.layers.Rescaling(255.0)
+    keras.Sequential([keras.Input((4, 32, 32, 3)), scale, network]).save("scaled.keras")
+    videos = {"predict": "videos/a/0.mp4", "evaluate": "videos"}[command]
+    code, out, err = run(capsys, command, "scaled.keras", videos, *TOLD)
+    assert (code, out) == (1, "")
+    assert "error: MODEL must normalize pixels before all else. Received: scaled.keras" in err
+
+
 @pytest.mark.parametrize(
     "source, convention, file",
     [

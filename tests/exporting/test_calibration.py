@@ -26,7 +26,7 @@ CLIPS = np.random.default_rng(0).normal(size=(150, *SHAPE)).astype("float32")
     ids="array batches labelled views labelled-lists clips labelled-clips lists".split(),
 )
 def test_the_first_hundred_are_taken(given):
-    np.testing.assert_array_equal(take_clips(given, SHAPE, "float32"), CLIPS[:100])
+    np.testing.assert_array_equal(take_clips(given, SHAPE), CLIPS[:100])
 
 
 def test_batches_are_read_no_further_than_needed():
@@ -34,18 +34,18 @@ def test_batches_are_read_no_further_than_needed():
         yield CLIPS
         raise AssertionError("read on")
 
-    assert len(take_clips(batches(), SHAPE, "float32")) == 100
+    assert len(take_clips(batches(), SHAPE)) == 100
 
 
 def test_clips_of_several_sizes_are_refused():
     with pytest.raises(ValueError, match="`clips` must be of one size"):
-        take_clips([CLIPS[:2], CLIPS[:2, :, :3]], (2, None, 4, 3), "float32")
+        take_clips([CLIPS[:2], CLIPS[:2, :, :3]], (2, None, 4, 3))
 
 
 @pytest.mark.parametrize("given", ["videos", pathlib.Path("videos"), {"clips": CLIPS}, object()])
 def test_what_holds_no_clips_is_refused(given):
     with pytest.raises(ValueError, match=r"`clips` must be an array of clips or a tf.data.*clip_d"):
-        take_clips(given, SHAPE, "float32")
+        take_clips(given, SHAPE)
 
 
 @pytest.mark.parametrize(
@@ -72,17 +72,17 @@ def test_clips_compared_are_spread_and_new_to_int8(count, quantize, most, compar
 )
 def test_normalized_clips_are_refused_where_pixels_are_expected(pixels):
     with pytest.raises(ValueError, match="`clips` must be pixels from 0 to 255.*values from -"):
-        take_clips(pixels, SHAPE, "float32", pixels=True)
+        take_clips(pixels, SHAPE, pixels=True)
 
 
 def test_pixels_of_eight_bits_are_taken():
     pixels = np.random.default_rng(0).integers(0, 256, (12, *SHAPE)).astype("uint8")
     for given in (pixels, [(pixels[:5], 0), (pixels[5:], 1)]):
-        taken = take_clips(given, SHAPE, "float32", pixels=True)
-        assert taken.dtype == np.float32
+        taken = take_clips(given, SHAPE, pixels=True)
+        assert taken.dtype == np.uint8
         np.testing.assert_array_equal(taken, pixels)
     with pytest.raises(ValueError, match="values from 0 to 510"):
-        take_clips(2.0 * pixels, SHAPE, "float32", pixels=True)
+        take_clips(2.0 * pixels, SHAPE, pixels=True)
 
 
 @pytest.mark.parametrize("dtype, pixels", [("uint8", False), ("uint8", True), ("float32", True)])

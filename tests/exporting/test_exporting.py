@@ -327,6 +327,16 @@ def test_networks_of_pixels_are_compared_on_pixels(video_network, tmp_path, monk
         export(model, path, clips=pixels / 100 - 1.0, format="tflite", overwrite=True)
 
 
+def test_pixels_are_refused_for_a_network_of_normalized_clips(video_network, tmp_path):
+    layers = [Conv3D(4, 3), keras.layers.GlobalAveragePooling3D()]
+    model = video_network(layers, (4, 16, 16, 3), clip="4x2", include_preprocessing=False)
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 4, 16, 16, 3)).astype("uint8")
+    message = "`clips` must be normalized for a network .*Received: clips of uint8"
+    with pytest.raises(ValueError, match=message):
+        export(model, tmp_path / "x.tflite", "tflite", "int8", clips=pixels)
+    assert not (tmp_path / "x.tflite").exists()
+
+
 def test_given_facts_are_exported(tmp_path):
     given = {"class_names": list("abcdef"), "source": "gluoncv", "clip": "4x4"}
     model = block_network((4, 16, 16, 3))
