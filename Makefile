@@ -33,10 +33,10 @@ demo: $(VENV)/installed-examples
 	$(BIN)/python examples/quickstart.py $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The model garden pins TensorFlow and brings 120 packages, so it has an environment to itself.
 test-tfm:

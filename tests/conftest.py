@@ -12,10 +12,18 @@ import tensorflow as tf
 # Networks are many small objects, most of which live as long as their test.
 gc.set_threshold(10_000, 20, 20)
 
+# The files that take minutes, in the order of their time: they start first, so that no process has
+# one of them left when the other is done.
+_LONG = ("test_readme.py", "test_processes.py", "test_insertion.py", "test_jax.py", "test_golden.py")
+
 # Replicas need devices of their own, set before TensorFlow starts.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: (*_LONG, item.path.name).index(item.path.name))
 
 
 @pytest.fixture(autouse=True, scope="module")
