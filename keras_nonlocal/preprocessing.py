@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import sys
 
 import numpy as np
 from keras import ops
@@ -50,8 +51,14 @@ def preprocess_input(clip, source="video-nonlocal-net"):
         )
     if normalizes_itself:
         return clip
-    array = isinstance(clip, np.ndarray)
-    lib, x = (np, clip.astype("float32")) if array else (ops, ops.cast(clip, "float32"))
+    # Datasets of TensorFlow hold its tensors under every backend of Keras.
+    tf = sys.modules.get("tensorflow")
+    if isinstance(clip, np.ndarray):
+        lib, x = np, clip.astype("float32")
+    elif tf is not None and tf.is_tensor(clip):
+        lib, x = tf, tf.cast(clip, "float32")
+    else:
+        lib, x = ops, ops.cast(clip, "float32")
     record = IMPLEMENTATIONS[source]
     mean, std = np.float32(record.mean), np.float32(record.std)
     if len({*record.mean}) == len({*record.std}) == 1:

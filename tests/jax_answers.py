@@ -3,7 +3,7 @@
     python tests/jax_answers.py FOLDER
 
 FOLDER holds NAME.keras, or a checkpoint NAME.SOURCE.CLIP.pkl or .pth, with NAME.npy, its input;
-NAME.npz is written beside them.
+NAME.npz is written beside them. Clips of pixels.npy are normalized within a dataset.
 """
 
 import pathlib
@@ -12,6 +12,7 @@ import sys
 import jax
 import keras
 import numpy as np
+import tensorflow as tf
 
 import keras_nonlocal as knl
 from keras_nonlocal.layers import pairwise
@@ -37,6 +38,9 @@ def main(folder):
         name, source, clip, _ = path.name.split(".")
         model = knl.load_checkpoint(path, source, clip, crop=64, include_preprocessing=False)
         np.savez(folder / f"{name}.npz", answer=model(np.load(folder / f"{name}.npy")))
+    pixels = tf.data.Dataset.from_tensors(np.load(folder / "pixels.npy"))
+    (clip,) = pixels.map(lambda clip: knl.preprocess_input(clip, "mmaction2")).as_numpy_iterator()
+    np.savez(folder / "pixels.npz", answer=clip)
 
 
 if __name__ == "__main__":

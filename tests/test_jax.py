@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_nonlocal as knl
 from tests import subjects
 from tests.checkpoints import networks
 
@@ -42,6 +43,9 @@ def answers(tmp_path_factory):
         x = networks.clip_for(model)
         np.save(folder / f"{name}.npy", x)
         expected[name] = np.array(model(x))
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), "uint8")
+    np.save(folder / "pixels.npy", pixels)
+    expected["pixels"] = knl.preprocess_input(pixels, "mmaction2")
     keras.backend.clear_session()
     subprocess.run(
         [sys.executable, HERE / "jax_answers.py", folder],
@@ -79,3 +83,8 @@ def test_jax_gives_the_numbers_of_tensorflow(name, answers):
 def test_checkpoints_loaded_on_jax_give_the_numbers_of_tensorflow(name, answers):
     y, other = answers[0][name], answers[1][name]["answer"]
     np.testing.assert_allclose(other, y, rtol=0, atol=2e-5 * np.abs(y).max())
+
+
+def test_pixels_are_normalized_in_datasets_on_jax(answers):
+    pixels, other = answers[0]["pixels"], answers[1]["pixels"]["answer"]
+    np.testing.assert_allclose(other, pixels, rtol=0, atol=1e-6)
