@@ -118,7 +118,7 @@ def test_snippets_run_one_after_the_other(path, tmp_path, monkeypatch):
             code = compile(snippet, f"{path.name}, snippet {number + 1}", "exec")
             with warnings.catch_warnings():
                 # Other classes than the file's, which a document may show.
-                warnings.filterwarnings("ignore", "The classifier (is initialized|keeps its values)")
+                warnings.filterwarnings("ignore", "The classifier (is init|keeps its values)")
                 exec(code, {"__name__": "__main__"})
 
 
