@@ -275,7 +275,7 @@ def _build(kind, arguments):
         stored.load_weights(weights)
         if tensor is None:
             return stored
-        model = build_network(config, name, tensor, initialize=False)
+        model = build_network(config_of(stored), name, tensor, initialize=False)
         return _copy_weights(stored, model, [], weights)
     if checkpoint is None:
         stored = keras.saving.load_model(weights, compile=False)

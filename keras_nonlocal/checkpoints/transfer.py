@@ -40,9 +40,9 @@ def inflate_weights(model, weights):
     else as well. `source="video-nonlocal-net"` takes torchvision's weights too, as the authors
     do, but does not pad the first max-pooling and so returns other numbers.
 
-    The model then normalizes pixels as the image network: `model.normalization`. A `.keras` file
-    keeps this, a `.weights.h5` file does not. Call it before the first `fit` or `predict` of a
-    model that holds `model`; `model` itself is compiled again.
+    The model then normalizes pixels as the image network: `model.normalization`, which its files
+    keep. Call it before the first `fit` or `predict` of a model that holds `model`; `model` itself
+    is compiled again.
 
     Args:
         model: network of `C2D`, `I3D`, `NLC2D` or `NLI3D`, with or without its head.
@@ -113,10 +113,10 @@ def transfer_weights(model, from_model):
     explain, the window of the head. Networks of one `source` agree in these.
 
     This is how the authors train on long clips: from the weights of short ones, with norms
-    frozen. `model` then normalizes pixels as `from_model` does, see `model.normalization`. A
-    `.keras` file keeps this, a `.weights.h5` file does not. Call it before the first `fit` or
-    `predict` of a model that holds `model`; `model` itself is compiled again. Where other layers
-    prepare the clips of `from_model`, build `model` with `include_preprocessing=False`.
+    frozen. `model` then normalizes pixels as `from_model` does, see `model.normalization`, which its
+    files keep. Call it before the first `fit` or `predict` of a model that holds `model`; `model`
+    itself is compiled again. Where other layers prepare the clips of `from_model`, build `model`
+    with `include_preprocessing=False`.
 
     Args:
         model: network of `C2D`, `I3D`, `NLC2D` or `NLI3D` that receives the weights.

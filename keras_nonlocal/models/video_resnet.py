@@ -3,6 +3,7 @@
 import dataclasses
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_nonlocal import preprocessing
@@ -52,6 +53,16 @@ class VideoInput(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "config": self.config.to_dict()}
+
+    # Loaded weights may be normalized by another implementation than `source`, which files of
+    # weights alone must tell.
+    def save_own_variables(self, store):
+        store["normalization"] = np.frombuffer(self.normalization.encode(), "uint8")
+
+    def load_own_variables(self, store):
+        if "normalization" in store.keys():
+            stored = bytes(np.asarray(store["normalization"])).decode()
+            self.config = dataclasses.replace(self.config, normalization=stored)
 
 
 @keras.saving.register_keras_serializable(package="keras_nonlocal")

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import pickle
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -169,6 +170,22 @@ def test_preprocessing_inside_is_preprocessing_outside(model):
         np.testing.assert_allclose(model(pixels(dtype)), expected, rtol=1e-6)
     predicted = model.predict(pixels(), verbose=0)
     np.testing.assert_allclose(predicted, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("on_tensor", [False, True], ids=["alone", "on a tensor"])
+def test_files_of_weights_alone_tell_by_what_pixels_are_normalized(on_tensor, tmp_path):
+    model = build(source="pyslowfast")
+    change_config(model, normalization="mmaction2")
+    model.save_weights(path := tmp_path / "a.weights.h5")
+    tensor = {"input_tensor": keras.Input(SMALL["input_shape"])} if on_tensor else {}
+    options = {"source": "pyslowfast", "class_names": NAMES, **SMALL}
+    again = knl.NLI3D(weights=path, **options, **tensor)
+    assert again.normalization == "mmaction2"
+    np.testing.assert_array_equal(again(pixels()), model(pixels()))
+    # Files of before have no such word.
+    with h5py.File(path, "r+") as file:
+        del file["layers/video_input/vars/normalization"]
+    assert knl.NLI3D(weights=path, **options).normalization == "pyslowfast"
 
 
 def test_names_can_be_set_and_are_saved(tmp_path):
