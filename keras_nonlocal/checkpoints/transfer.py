@@ -113,10 +113,10 @@ def transfer_weights(model, from_model):
     explain, the window of the head. Networks of one `source` agree in these.
 
     This is how the authors train on long clips: from the weights of short ones, with norms
-    frozen. `model` then normalizes pixels as `from_model` does, see `model.normalization`, which its
-    files keep. Call it before the first `fit` or `predict` of a model that holds `model`; `model`
-    itself is compiled again. Where other layers prepare the clips of `from_model`, build `model`
-    with `include_preprocessing=False`.
+    frozen. `model` then normalizes pixels as `from_model` does, see `model.normalization`, which
+    its files keep. Call it before the first `fit` or `predict` of a model that holds `model`;
+    `model` itself is compiled again. Where other layers prepare the clips of `from_model`, build
+    `model` with `include_preprocessing=False`.
 
     Args:
         model: network of `C2D`, `I3D`, `NLC2D` or `NLI3D` that receives the weights.

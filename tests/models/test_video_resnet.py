@@ -14,7 +14,7 @@ import tensorflow as tf
 import keras_nonlocal as knl
 from keras_nonlocal.implementations import IMPLEMENTATIONS
 from keras_nonlocal.models.config import KINDS, ResNet3DConfig
-from keras_nonlocal.models.video_resnet import VideoInput, build_network, config_of
+from keras_nonlocal.models.video_resnet import VideoInput, build_network, change_config, config_of
 
 SMALL = {"depth": (1, 1, 1, 1), "width": 4, "input_shape": (8, 32, 32, 3), "clip": "8x2"}
 NAMES = ("jump", "run", "walk")
