@@ -41,7 +41,7 @@ ARROWS = {
         "keras_models",
     },
     "exporting/loading.py": {"builders", "checkpoints"},
-    "visualization.py": set(),
+    "visualization.py": {"models"},
     "commands": EVERY_ROOM,
     "cli.py": EVERY_ROOM,
     "__init__.py": EVERY_ROOM,
