@@ -14,7 +14,7 @@ gc.set_threshold(10_000, 20, 20)
 
 # The files that take minutes, in the order of their time: they start first, so that no process has
 # one of them left when the other is done.
-_LONG = ("test_readme.py", "test_processes.py", "test_insertion.py", "test_jax.py")
+_LONG = ("test_readme.py", "test_examples.py", "test_processes.py", "test_insertion.py")
 
 # Replicas need devices of their own, set before TensorFlow starts.
 tf.config.set_logical_device_configuration(
