@@ -142,7 +142,6 @@ def _write_prediction(model, network, chosen, options, to_source):
     if chosen.to.endswith(".keras"):
         imports = f"import keras\n{imports}"
         load = calls.write_call("keras.saving.load_model", chosen.to)
-        to_source = model.source
     elif chosen.to.endswith(".weights.h5"):
         more = {"weights": chosen.to}
         if chosen.crop != 224:
@@ -150,7 +149,6 @@ def _write_prediction(model, network, chosen, options, to_source):
         if chosen.logits:
             more = {"classifier_activation": None, **more}
         load = calls.write_builder_call(network, **more)
-        to_source = model.source
     else:
         keys = ("clip", "mode", "pool2", "crop", "classifier_activation")
         more = {key: options[key] for key in keys if key in options}
