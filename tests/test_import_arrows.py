@@ -11,33 +11,33 @@ PACKAGE = ROOT / "keras_nonlocal"
 
 EVERY_ROOM = set(
     "layers implementations models checkpoints builders preprocessing data training "
-    "evaluation exporting visualization commands preparation lists videos transforms runs "
-    "whole_files keras_models".split()
+    "evaluation exporting visualization commands prepare lists video transforms runs "
+    "files keras_models".split()
 )
 # Each room or file, with the rooms of ours that it may import besides its own.
 ARROWS = {
     "layers": set(),
     "implementations.py": set(),
     "preprocessing.py": {"implementations"},
-    "whole_files.py": set(),
+    "files.py": set(),
     "keras_models.py": set(),
     "models": {"layers", "implementations", "preprocessing", "keras_models"},
     "checkpoints": {"layers", "models", "implementations", "preprocessing", "keras_models"},
     "builders.py": {"models", "checkpoints", "keras_models"},
     "lists": set(),
-    "videos": set(),
+    "video": set(),
     "transforms": set(),
-    "data": {"lists", "videos", "transforms"},
-    "preparation": {"data", "lists", "videos", "transforms", "whole_files"},
-    "training": {"models", "runs", "whole_files", "keras_models"},
-    "runs": {"whole_files"},
-    "evaluation": {"models", "whole_files", "keras_models"},
+    "data": {"lists", "video", "transforms"},
+    "prepare": {"data", "lists", "video", "transforms", "files"},
+    "training": {"models", "runs", "files", "keras_models"},
+    "runs": {"files"},
+    "evaluation": {"models", "files", "keras_models"},
     "exporting": {
         "implementations",
         "models",
         "preprocessing",
         "transforms",
-        "whole_files",
+        "files",
         "keras_models",
     },
     "exporting/loading.py": {"builders", "checkpoints"},

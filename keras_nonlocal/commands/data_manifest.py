@@ -9,10 +9,10 @@ import os
 import keras
 import numpy as np
 
-from keras_nonlocal import whole_files
-from keras_nonlocal.preparation import list_writing
+from keras_nonlocal import files
+from keras_nonlocal.files import PART
+from keras_nonlocal.prepare import list_writing
 from keras_nonlocal.runs.folder import FACTS, LOCK
-from keras_nonlocal.whole_files import PART
 
 VIDEOS = "videos.csv"
 SCRIPT = "train.py"
@@ -123,7 +123,7 @@ class Keep(keras.callbacks.Callback):
     def _write(self, name, content):
         path = os.path.join(self.run, name)
         if self.overwrite or not os.path.exists(path):
-            with whole_files.written_whole(path, self.run) as file:
+            with files.written_whole(path, self.run) as file:
                 file.write(content)
 
 
@@ -172,7 +172,7 @@ def write_validation(run, chosen, training, validation):
         List of words: a source, and options.
     """
     names = os.path.join(run, CLASSES)
-    whole_files.write_whole(names, "".join(f"{name}\n" for name in training.classes), run)
+    files.write_whole(names, "".join(f"{name}\n" for name in training.classes), run)
     if os.path.exists(chosen.validation):
         options = {"--format": chosen.format, "--videos": chosen.videos}
         options.update({"--classes": chosen.classes, "--layout": chosen.layout})

@@ -10,9 +10,9 @@ from keras_nonlocal.commands import arguments, printing, sources
 from keras_nonlocal.commands.progress import progress_bar
 from keras_nonlocal.data import ClipSpec
 from keras_nonlocal.exporting import destination
-from keras_nonlocal.preparation import contact_sheet
-from keras_nonlocal.preparation.list_writing import write_list
-from keras_nonlocal.preparation.survey import class_names, count_classes, spread_of, survey_videos
+from keras_nonlocal.prepare import contact_sheet
+from keras_nonlocal.prepare.list_writing import write_list
+from keras_nonlocal.prepare.survey import class_names, count_classes, spread_of, survey_videos
 
 # Lines of a list that are printed; the end of a longer one is in the JSON.
 _LINES = 20

@@ -12,10 +12,10 @@ import tensorflow as tf
 from keras_nonlocal.commands import arguments, calls, printing, sources
 from keras_nonlocal.commands.progress import RateColumn
 from keras_nonlocal.data.record_lists import MANIFEST
-from keras_nonlocal.preparation.beam import prepare_videos_on_beam
-from keras_nonlocal.preparation.conversion import prepare_videos
-from keras_nonlocal.preparation.plan import make_plan
-from keras_nonlocal.preparation.remote_folder import is_remote
+from keras_nonlocal.prepare.beam import prepare_videos_on_beam
+from keras_nonlocal.prepare.conversion import prepare_videos
+from keras_nonlocal.prepare.plan import make_plan
+from keras_nonlocal.prepare.remote_folder import is_remote
 
 # Broken videos that are printed; the manifest has all.
 _LINES = 20

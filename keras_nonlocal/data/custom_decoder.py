@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from keras_nonlocal.videos.decode import VideoInfo, resize_frames
-from keras_nonlocal.videos.reading import probe_video
+from keras_nonlocal.video.decode import VideoInfo, resize_frames
+from keras_nonlocal.video.reading import probe_video
 
 
 class CustomVideo:

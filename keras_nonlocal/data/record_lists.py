@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 from keras_nonlocal.lists.video_list import VideoList
-from keras_nonlocal.videos.record_labels import Labels, scan_labels
+from keras_nonlocal.video.record_labels import Labels, scan_labels
 
 MANIFEST = "manifest.json"
 # By which a manifest is known to be ours, and where a preparation keeps what is not finished.

@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 
 from keras_nonlocal.evaluation.identity import check_identity
-from keras_nonlocal.whole_files import locked, sync_folder
+from keras_nonlocal.files import locked, sync_folder
 
 _LOG = logging.getLogger("keras_nonlocal")
 

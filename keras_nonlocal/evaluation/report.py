@@ -18,7 +18,7 @@ from keras_nonlocal.evaluation.summary import (
     summarize,
     worst_mistakes,
 )
-from keras_nonlocal.whole_files import write_whole, written_whole
+from keras_nonlocal.files import write_whole, written_whole
 
 REPORTS = ("report.html", "report.json", "per_class.csv", "videos.csv", "confusion.png")
 

@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 
 from keras_nonlocal.evaluation.result import Evaluation
-from keras_nonlocal.whole_files import written_whole
+from keras_nonlocal.files import written_whole
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

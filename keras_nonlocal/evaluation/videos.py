@@ -18,7 +18,7 @@ from keras_nonlocal.evaluation.journal import folder_locked, opened_journal
 from keras_nonlocal.evaluation.report import REPORTS
 from keras_nonlocal.evaluation.scores import Scores, load_scores, save_scores
 from keras_nonlocal.evaluation.views import VideoScorer
-from keras_nonlocal.whole_files import sync_folder
+from keras_nonlocal.files import sync_folder
 
 SCORES, JOURNAL = "scores.npz", "scores.journal"
 _REASONS_TOLD = 5

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from keras_nonlocal.whole_files import written_whole
+from keras_nonlocal.files import written_whole
 
 FORMAT = "keras_nonlocal.training 1"
 # The layout of safetensors, so that other tools read the arrays: their names for NumPy's types.

@@ -3,12 +3,12 @@
 import logging
 import pathlib
 
+from keras_nonlocal.files import PART
 from keras_nonlocal.runs.checkpoint_files import (
     CorruptCheckpoint,
     read_checkpoint,
     write_checkpoint,
 )
-from keras_nonlocal.whole_files import PART
 
 SUFFIX = ".safetensors"
 CORRUPT = ".corrupt"

@@ -9,7 +9,7 @@ import importlib.util
 import io
 import os
 
-from keras_nonlocal.whole_files import write_whole, written_whole
+from keras_nonlocal.files import write_whole, written_whole
 
 # `DataClass.DATA_CLASS_SCALAR` of TensorFlow's summary.proto.
 _SCALAR = 1

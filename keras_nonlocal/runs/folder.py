@@ -13,10 +13,10 @@ from importlib import metadata
 
 import keras
 
+from keras_nonlocal.files import PART, locked, write_whole, written_whole
 from keras_nonlocal.runs import curves
 from keras_nonlocal.runs.checkpoints import Checkpoints
 from keras_nonlocal.runs.model_state import build_optimizer
-from keras_nonlocal.whole_files import PART, locked, write_whole, written_whole
 
 FACTS = "run.json"
 FINAL = "model.keras"

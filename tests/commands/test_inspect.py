@@ -11,7 +11,7 @@ import pytest
 
 from keras_nonlocal.commands import inspect
 from keras_nonlocal.lists.path_lists import read_list
-from keras_nonlocal.preparation import contact_sheet
+from keras_nonlocal.prepare import contact_sheet
 from tests.made_videos import moving_bars, write
 
 from .conftest import run

@@ -16,7 +16,7 @@ import keras_nonlocal as knl
 from keras_nonlocal.data.failures import Failures
 from keras_nonlocal.evaluation import evaluate_videos, load_scores, predict_views
 from keras_nonlocal.evaluation.identity import hash_model
-from keras_nonlocal.whole_files import locked
+from keras_nonlocal.files import locked
 from tests.evaluation.answering import CLASSES, Views, batches, clips_of, linear, listed
 from tests.subjects import fill
 
