@@ -16,8 +16,8 @@ from keras_nonlocal.data.pipeline import clip_dataset
 from keras_nonlocal.data.record_lists import read_records
 from keras_nonlocal.data.samplers import EvenClips, RandomClips, Segments
 from keras_nonlocal.lists.video_list import VideoList, split_videos
-from keras_nonlocal.video.decode import VideoInfo
-from keras_nonlocal.video.reading import decode_frames, open_video, probe_video
+from keras_nonlocal.video.info import VideoInfo
+from keras_nonlocal.video.open import decode_frames, open_video, probe_video
 
 __all__ = [
     "ClipSpec",

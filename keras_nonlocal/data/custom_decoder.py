@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from keras_nonlocal.video.decode import VideoInfo, resize_frames
-from keras_nonlocal.video.reading import probe_video
+from keras_nonlocal.video.info import VideoInfo
+from keras_nonlocal.video.open import probe_video
+from keras_nonlocal.video.pyav import resize_frames
 
 
 class CustomVideo:

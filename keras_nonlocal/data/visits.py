@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from keras_nonlocal.data.custom_decoder import CustomVideo
 from keras_nonlocal.data.ending import waited_for
-from keras_nonlocal.video.reading import open_video
+from keras_nonlocal.video.open import open_video
 
 
 class Visits:

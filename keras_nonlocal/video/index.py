@@ -31,6 +31,7 @@ class VideoIndex:
         keys: ascending numbers of the frames at which decoding can begin.
         is_cut: whether what follows the first key frame may refer to frames before it, which were
             cut off.
+        pixel_aspect: width of a stored pixel divided by its height.
     """
 
     frames: int
@@ -44,6 +45,7 @@ class VideoIndex:
     times: np.ndarray | None
     keys: np.ndarray
     is_cut: bool
+    pixel_aspect: float
 
 
 def index_video(path):
@@ -93,6 +95,7 @@ def _make_index(path, _modified, _size):
         packets, is_cut = _list_packets(path, video, formats)
         packets = [packet for packet in packets if packet.size]
         codec = video.stream.codec_context.codec.canonical_name
+        aspect = float(video.stream.sample_aspect_ratio or 1)
         tick, fps = float(video.stream.time_base), float(video.stream.average_rate or 0)
         times, keys = _order([p for p in packets if codec != "vp8" or _is_shown(p)])
         # AVI stores no times of showing, and what is guessed comes out unordered. In all others
@@ -115,9 +118,8 @@ def _make_index(path, _modified, _size):
         # The header of an AVI file says the rate of its clock, which a frame may have several ticks
         # of; those of others, what the rate was meant to be.
         fps = frames / duration
-    return VideoIndex(
-        frames, fps, first.height, first.width, turns, codec, duration, tick, times, keys, is_cut
-    )
+    size = (first.height, first.width)
+    return VideoIndex(frames, fps, *size, turns, codec, duration, tick, times, keys, is_cut, aspect)
 
 
 class _Packet(typing.NamedTuple):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from keras_nonlocal.data import decode_frames, probe_video
-from keras_nonlocal.video import decode
-from keras_nonlocal.video.decode import VideoFile, resize_frames
-from keras_nonlocal.video.video_index import index_video
+from keras_nonlocal.video import pyav
+from keras_nonlocal.video.index import index_video
+from keras_nonlocal.video.pyav import VideoFile, resize_frames
 from tests.made_videos import REAL_CLIPS, decode_whole, moving_bars, write
 
 KINDS = {
@@ -204,6 +204,23 @@ def test_rotation_noted_in_the_file_is_applied(tmp_path, video, turns):
     assert (probe_video(path).height, probe_video(path).width) == expected.shape[:2]
 
 
+@pytest.mark.parametrize("turns, expected", [(0, 16 / 11), (1, 11 / 16)])
+def test_pixels_that_are_not_square_are_named_and_not_stretched(tmp_path, turns, expected):
+    path = tmp_path / "a.mkv" if not turns else tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = fractions.Fraction(16, 11)
+        if turns:
+            stream.set_display_rotation(90)
+        for picture in moving_bars(4, 48, 64):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    info = probe_video(path)
+    assert info.pixel_aspect == pytest.approx(expected)
+    assert (info.height, info.width) == ((64, 48) if turns else (48, 64))
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "avi"])
 def test_duration_ends_with_the_last_frame(tmp_path, suffix):
     path = write(tmp_path / f"a.{suffix}", moving_bars(30, 48, 64), "mpeg4")
@@ -285,7 +302,7 @@ def test_file_that_vanished_since_it_was_listed_is_named(tmp_path, monkeypatch):
     path = write(tmp_path / "a.mp4", moving_bars(5, 48, 64))
     index = index_video(str(path))
     path.unlink()
-    monkeypatch.setattr(decode, "index_video", lambda path: index)
+    monkeypatch.setattr(pyav, "index_video", lambda path: index)
     with pytest.raises(FileNotFoundError, match="no video file '.*a.mp4'"):
         VideoFile(path).decode([0])
 

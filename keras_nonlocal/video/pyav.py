@@ -1,7 +1,6 @@
 """Video files to frames, exactly: each frame is the one that decoding the whole file would give."""
 
 import contextlib
-import dataclasses
 import itertools
 import math
 import os
@@ -11,29 +10,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from keras_nonlocal.video.containers import broken_video, open_stream
-from keras_nonlocal.video.video_index import index_video, rate_varies
-
-
-@dataclasses.dataclass(frozen=True)
-class VideoInfo:
-    """What `probe_video` tells about a video.
-
-    Args:
-        frames: number of frames.
-        fps: mean frames per second; 0 where the file does not say.
-        height: height of a frame in pixels, as shown (rotation applied).
-        width: width of a frame in pixels, as shown; pixels are taken to be square.
-        codec: name of the codec, such as `"h264"`.
-        duration: seconds from the start of the first frame to the end of the last; 0 where
-            neither time stamps nor the rate tell.
-    """
-
-    frames: int
-    fps: float
-    height: int
-    width: int
-    codec: str
-    duration: float
+from keras_nonlocal.video.index import index_video, rate_varies
+from keras_nonlocal.video.info import VideoInfo, check_indices, check_range, check_short_side
 
 
 class VideoFile:
@@ -77,10 +55,12 @@ class VideoFile:
             ValueError: if it is no video, holds no video stream, is truncated or damaged.
         """
         index = index_video(self.path)
-        height, width = index.height, index.width
+        height, width, aspect = index.height, index.width, index.pixel_aspect
         if index.quarter_turns % 2:
-            height, width = width, height
-        return VideoInfo(index.frames, index.fps, height, width, index.codec, index.duration)
+            height, width, aspect = width, height, 1 / aspect
+        return VideoInfo(
+            index.frames, index.fps, height, width, index.codec, index.duration, aspect
+        )
 
     @property
     def times(self):
@@ -176,37 +156,6 @@ def empty_pictures(shape):
     memory = np.empty(size + 63, np.uint8)
     start = -memory.ctypes.data % 64
     return memory[start : start + size].reshape(shape)
-
-
-def check_indices(indices, short_side):
-    """Gives `indices` as an int64 array; raises if there are none, or `short_side` is unusable."""
-    indices = np.asarray(indices, dtype=np.int64).reshape(-1)
-    if not indices.size:
-        raise ValueError(
-            "`indices` must name at least one frame. Received: an empty sequence. "
-            "Give frame numbers such as [0, 8, 16]."
-        )
-    check_short_side(short_side)
-    return indices
-
-
-def check_short_side(short_side):
-    """Raises unless `short_side` is `None` or a positive number."""
-    if short_side is not None and short_side < 1:
-        raise ValueError(
-            f"`short_side` must be a positive number of pixels. Received: short_side={short_side}. "
-            "Give `None` to keep the frames' size."
-        )
-
-
-def check_range(indices, num_frames, path):
-    """Raises if an index lies outside a video of `num_frames` frames."""
-    outside = indices[(indices < 0) | (indices >= num_frames)]
-    if outside.size:
-        raise IndexError(
-            f"`indices` must lie in [0, {num_frames}), the frames of {path!r}. "
-            f"Received: {outside[0]}. `ClipSpec.indices` wraps them round."
-        )
 
 
 def _read(path, index, wanted):

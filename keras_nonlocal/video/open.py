@@ -3,8 +3,8 @@
 import os
 import re
 
-from keras_nonlocal.video.decode import VideoFile
 from keras_nonlocal.video.frame_folders import FrameFolder
+from keras_nonlocal.video.pyav import VideoFile
 from keras_nonlocal.video.records import Record
 
 
