@@ -1,7 +1,7 @@
-"""Video files to frames, exactly: each frame is the one that decoding the whole file would give."""
+"""Opens video files by PyAV, decodes their packets, and makes RGB pictures of frames."""
 
 import contextlib
-import itertools
+import dataclasses
 import math
 import os
 
@@ -9,121 +9,238 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from keras_nonlocal.video.containers import broken_video, open_stream
-from keras_nonlocal.video.index import index_video, rate_varies
-from keras_nonlocal.video.info import VideoInfo, check_indices, check_range, check_short_side
+# Decoders conceal damage, with gray or with pieces of the frame before. `explode` makes errors of
+# most such cases. `aggressive` would find some more, but refuses what old mpeg4 encoders wrote.
+_CHECKS = "crccheck+bitstream+buffer"
+# Demuxers that take a picture for a video of one frame, and any text for a video of letters.
+_NO_VIDEOS = ("image2", "_pipe", "tty")
+# From PyAV 19 on, metadata that is no valid text never raises.
+_METADATA = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
-class VideoFile:
-    """A video file, of which chosen frames are decoded, or all of them in turn.
-
-    Frame `i` is the frame that decoding the whole file would give as its i-th. Decoding begins at
-    the key frame before it and goes by time stamps, so that B-frames and variable frame rates
-    change nothing. A rotation noted in the file (a phone held upright) is applied; pixels are
-    taken to be square; of several video streams the first counts.
-
-    A damaged frame is an error, and so are the frames that refer to it: a decoder would paint it
-    over, and a network would learn the paint. What reads as other valid pixels, as a single
-    flipped bit may, no decoder can tell. Matroska files have checksums, which are checked; mp4,
-    AVI and WebM files have none.
-
-    Making one opens nothing, and what its methods open they close. Several threads may call them;
-    a call works in one thread, and lets go of Python's lock while it decodes.
+@contextlib.contextmanager
+def open_stream(source, strict=True, decoder=""):
+    """Opens a file and its first video stream that moves (cover art does not), and closes it.
 
     Args:
-        path: path of the file.
+        source: path, fsspec URL, or binary file object.
+        strict: whether the decoder reports damage instead of concealing it.
+        decoder: name of a decoder other than FFmpeg's default.
 
-    Example:
+    Returns:
+        A context manager of a `VideoStream`. Every exception inside it names the file.
+    """
+    name = source_name(source)
+    try:
+        with (
+            _open_source(source) as opened,
+            _open_container(opened, name) as container,
+        ):
+            if any(form in container.format.name for form in _NO_VIDEOS):
+                raise broken_video(name, f"it is no video but {container.format.long_name}")
+            still = av.stream.Disposition.attached_pic
+            streams = [s for s in container.streams.video if not s.disposition & still]
+            if not streams:
+                raise broken_video(name, "it holds no video stream")
+            if streams[0].codec_context is None:
+                raise broken_video(name, "no decoder is known for its video stream")
+            for stream in container.streams:
+                if stream is not streams[0]:
+                    stream.discard = "all"
+            context = streams[0].codec_context
+            if decoder:
+                context = av.CodecContext.create(decoder, "r")
+                context.extradata = streams[0].codec_context.extradata
+            # Several files are decoded at a time; threads inside each would only compete.
+            context.thread_count = 1
+            context.options = {"err_detect": _CHECKS + "+explode" if strict else _CHECKS}
+            yield VideoStream(name, opened, container, streams[0], context)
+    except MemoryError:
+        raise
+    except Exception as error:
+        if repr(name) in str(error):
+            raise
+        if isinstance(error, FileNotFoundError):
+            raise missing_video(name) from None
+        # libav reports failed seeks and decoders as missing permission, too.
+        if isinstance(error, PermissionError) and not os.access(name, os.R_OK):
+            raise PermissionError(f"Permission denied: {name!r}.") from error
+        if isinstance(error, OSError) and not isinstance(error, av.FFmpegError):
+            raise OSError(f"The video file {name!r} cannot be read: {error}.") from error
+        raise broken_video(name, getattr(error, "strerror", None) or repr(error)) from error
 
-    ```python
-    video = VideoFile("video.mp4")
-    video.info.frames  # 300
-    video.decode([0, 8, 16], short_side=128).shape  # (3, 128, 170, 3) of a 340x256 video
-    ```
+
+def source_name(source):
+    """Returns the path, the URL, or what a file object is called, for messages."""
+    if hasattr(source, "read"):
+        return str(getattr(source, "name", source))
+    return source
+
+
+@contextlib.contextmanager
+def _open_source(source):
+    """Yields what PyAV opens."""
+    if hasattr(source, "read"):
+        source.seek(0)
+        yield source
+    elif "://" in source:
+        import fsspec
+
+        with fsspec.open(source, "rb") as file:
+            yield file
+    else:
+        yield f"file:{source}"  # The prefix lets names hold colons.
+
+
+def _open_container(opened, name):
+    try:
+        return av.open(opened, **_METADATA)
+    except av.FFmpegError as error:
+        if reason := _explain_no_video(opened):
+            raise broken_video(name, reason) from error
+        raise
+
+
+def _explain_no_video(opened):
+    """Returns what a file is that FFmpeg cannot open, if its first bytes show it."""
+    with contextlib.suppress(OSError):
+        if isinstance(opened, str):
+            with open(opened.removeprefix("file:"), "rb") as file:
+                head = file.read(60)
+        else:
+            opened.seek(0)
+            head = opened.read(60)
+        text = head.decode(errors="ignore")
+        if not head:
+            return "it is empty"
+        if head.startswith(b"version https://git-lfs"):
+            return "it is a Git LFS pointer, which `git lfs pull` replaces"
+        if len(text) > len(head) - 4 and all(c.isprintable() or c.isspace() for c in text):
+            return f"it is text that begins {text[:40]!r}"
+    return None
+
+
+@dataclasses.dataclass
+class VideoStream:
+    """The video stream of an open file, with the decoder that reads it."""
+
+    name: str
+    opened: object
+    container: av.container.InputContainer
+    stream: av.video.stream.VideoStream
+    decoder: av.CodecContext
+
+    def content(self):
+        """Returns a context manager of the file's content, a binary file."""
+        if isinstance(self.opened, str):
+            return open(self.opened.removeprefix("file:"), "rb")
+        return contextlib.nullcontext(self.opened)
+
+    def packets(self):
+        """Yields the packets of the stream, and at the end one that flushes the decoder.
+
+        A frame has the time stamp of its packet. Packets of AVI files have no times of
+        presentation. Their times of decoding, which are places in the file, take their part.
+        """
+        by_place = self.container.format.name == "avi"
+        for packet in self.container.demux(self.stream):
+            if by_place:
+                packet.pts = packet.dts
+            yield packet
+
+    def decode(self, packets, strict=True, is_cut=False, is_early=None):
+        """Yields the frames of packets.
+
+        Args:
+            packets: packets, such as those of `packets()`.
+            strict: whether damage is an error; FFmpeg conceals it otherwise.
+            is_cut: whether damage before the first frame is expected.
+            is_early: callable from a packet, or from a frame, to whether it comes before the first
+                frame that is wanted. Such frames are not yielded, and their damage is expected.
+
+        Raises:
+            ValueError: at damage.
+        """
+        given, key_seen = 0, False
+        for packet in packets:
+            if not packet.size and packet.dts is not None:
+                continue  # Decoders take it for the end.
+            key_seen = key_seen or packet.is_keyframe
+            try:
+                frames = self.decoder.decode(packet)
+            except av.FFmpegError as error:
+                expected = is_early(packet) if is_early else is_cut or not key_seen
+                if not strict or (expected and not given):
+                    continue
+                raise damaged_video(self.name) from error
+            for frame in frames:
+                if not given and is_early and is_early(frame):
+                    continue
+                if strict and frame.is_corrupt:
+                    raise damaged_video(self.name)
+                given += 1
+                yield frame
+
+
+def broken_video(name, reason):
+    """Returns the error for a video that cannot be read."""
+    return ValueError(
+        f"The video file {name!r} cannot be read: {reason}. "
+        "Leave it out, or copy it anew from where it came."
+    )
+
+
+def damaged_video(name, frame=None):
+    """Returns the error for a video of which a frame is damaged or missing."""
+    what = "" if frame is None else f", frame {frame} is missing"
+    return ValueError(
+        f"The video file {name!r} cannot be read: it is damaged{what}. Leave it out, copy it anew, "
+        "or pass strict=False to decode what FFmpeg conceals."
+    )
+
+
+def missing_video(name):
+    """Returns the error for a video that does not exist."""
+    return FileNotFoundError(f"There is no video file {name!r}. Give the path of an existing file.")
+
+
+class Converter:
+    """Makes upright RGB pictures of frames, all of one size.
+
+    Args:
+        height: of a stored frame in pixels.
+        width: of a stored frame in pixels.
+        orientation: what is done to a stored frame, in this order: whether it is transposed,
+            mirrored top to bottom, and mirrored left to right.
+        short_side: pixels to resize to; `None` keeps the size.
+
+    Returns:
+        On calls, a view of memory that the picture owns.
     """
 
-    def __init__(self, path):
-        self.path = os.fsdecode(path)
+    def __init__(self, height, width, orientation, short_side):
+        self._size = resized_shape(height, width, short_side)
+        self._transpose, *mirrored = orientation
+        self._steps = tuple(slice(None, None, -1 if mirror else 1) for mirror in mirrored)
+        self._reformatter = VideoReformatter()
 
-    @property
-    def info(self):
-        """The `VideoInfo`, which is remembered for as long as the file stays as it is.
+    def __call__(self, frame):
+        picture = to_rgb(self._reformatter, frame, *self._size)
+        return (picture.transpose(1, 0, 2) if self._transpose else picture)[self._steps]
 
-        Raises:
-            FileNotFoundError: if there is no such file.
-            PermissionError: if this user must not read it.
-            ValueError: if it is no video, holds no video stream, is truncated or damaged.
-        """
-        index = index_video(self.path)
-        height, width, aspect = index.height, index.width, index.pixel_aspect
-        if index.quarter_turns % 2:
-            height, width, aspect = width, height, 1 / aspect
-        return VideoInfo(
-            index.frames, index.fps, height, width, index.codec, index.duration, aspect
-        )
 
-    @property
-    def times(self):
-        """Seconds at which each frame is shown, from 0 on, float64; `None` at a constant rate.
+def frame_orientation(frame):
+    """Returns how a frame is turned upright, as `Converter` takes it.
 
-        `None` too where a file has no time stamps to go by, such as AVI.
-        """
-        index = index_video(self.path)
-        if not rate_varies(index.times):
-            return None
-        return (index.times - index.times[0]) * index.tick
-
-    def decode(self, indices, short_side=None):
-        """Decodes chosen frames, and no more of the file than they need.
-
-        Args:
-            indices: frame numbers, in any order, repeats allowed; each frame is decoded once.
-            short_side: height or width in pixels, whichever is smaller, to which the frames are
-                resized while they are converted to RGB (bilinear); `None` keeps their size. Where
-                that changes within a file, all are resized to the size of its first frame.
-
-        Returns:
-            A `uint8` array of shape `(len(indices), height, width, 3)`, RGB.
-
-        Raises:
-            FileNotFoundError: if there is no such file.
-            PermissionError: if this user must not read it.
-            IndexError: if an index lies outside the video.
-            ValueError: if `indices` or `short_side` is unusable, or if the file is no video, holds
-                no video stream, is truncated, or damaged where these frames need it.
-        """
-        indices = check_indices(indices, short_side)
-        index = index_video(self.path)
-        check_range(indices, index.frames, self.path)
-        wanted, places = np.unique(indices, return_inverse=True)
-        convert, frames = _Converter(index, short_side), None
-        with contextlib.closing(_read(self.path, index, wanted.tolist())) as decoded:
-            for place, frame in enumerate(decoded):
-                picture = convert(frame)
-                if frames is None:
-                    frames = empty_pictures((len(wanted), *picture.shape))
-                frames[place] = picture
-        # Most clips want each frame once and in order; spare them a copy.
-        return frames if np.array_equal(wanted, indices) else frames[places]
-
-    def iterate(self, short_side=None):
-        """Decodes all frames in their order, one in memory at a time.
-
-        Args:
-            short_side: as `decode` takes it; the frames are the same.
-
-        Yields:
-            A `uint8` array of shape `(height, width, 3)` for each frame.
-
-        Raises:
-            ValueError: and the other errors of `decode`; that of damage when it is reached.
-        """
-        check_short_side(short_side)
-        index = index_video(self.path)
-        convert = _Converter(index, short_side)
-        with contextlib.closing(_read(self.path, index, range(index.frames))) as decoded:
-            for frame in decoded:
-                yield convert(frame).copy()
+    A display matrix maps places of the stored picture to places on the screen. One that is no
+    multiple of a quarter turn counts as the nearest one.
+    """
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False, False, False
+    a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).tolist()
+    transpose = abs(b) + abs(c) > abs(a) + abs(d)
+    return (True, b < 0, c < 0) if transpose else (False, d < 0, a < 0)
 
 
 def resize_frames(frames, short_side):
@@ -148,77 +265,21 @@ def resize_frames(frames, short_side):
 
 
 def empty_pictures(shape):
-    """Makes a uint8 array that TensorFlow takes over as it lies, at a multiple of 64 bytes.
-
-    It copies whatever lies elsewhere, which takes as long as decoding a frame or two.
-    """
+    """Returns a uint8 array at a multiple of 64 bytes, which TensorFlow takes without a copy."""
     size = math.prod(shape)
     memory = np.empty(size + 63, np.uint8)
     start = -memory.ctypes.data % 64
     return memory[start : start + size].reshape(shape)
 
 
-def _read(path, index, wanted):
-    """Yields the `wanted` frames (ascending numbers), skipping from key frame to key frame."""
-    with open_stream(path, strict=not index.is_cut) as video:
-        frames, upcoming = None, 0  # `upcoming` is the number of the frame that `frames` has next
-        for number in wanted:
-            key = int(index.keys[np.searchsorted(index.keys, number, side="right") - 1])
-            if frames is None or key > upcoming:
-                frames, upcoming = _read_from(video, index, key), key
-            yield next(itertools.islice(frames, number - upcoming, None))
-            upcoming = number + 1
-
-
-def _read_from(video, index, key):
-    """Yields the frames from key frame number `key` on."""
-    upcoming = key
-    try:
-        for frame in _read_gapless(video, index, key):
-            yield frame
-            upcoming += 1
-    except ValueError:
-        # Not every key frame stands alone: h264 may drop references that only lie before it, or
-        # refresh the picture piece by piece. The beginning of the file does stand alone.
-        if key == 0:
-            raise
-        yield from itertools.islice(_read_gapless(video, index, 0), upcoming, None)
-
-
-def _read_gapless(video, index, key):
-    """Yields the frames from number `key` on, and raises where one is damaged or missing."""
-    number = key
-    for frame in video.decode(None if index.times is None else int(index.times[key])):
-        if index.times is not None and frame.pts != index.times[number]:
-            break
-        yield frame
-        number += 1
-    raise broken_video(video.path, f"it is damaged, frame {number} is missing")
-
-
-class _Converter:
-    """Makes RGB pictures of frames, all of one size and upright.
-
-    The pictures are views of memory that belongs to them."""
-
-    def __init__(self, index, short_side):
-        self._size = resized_shape(index.height, index.width, short_side)
-        self._turns = index.quarter_turns
-        self._reformatter = VideoReformatter()
-
-    def __call__(self, frame):
-        picture = to_rgb(self._reformatter, frame, *self._size)
-        return np.rot90(picture, self._turns) if self._turns else picture
-
-
 def resized_shape(height, width, short_side):
-    """The height and width that a frame has after resizing to a short side, `None` for none."""
+    """Returns the height and width after resizing to a short side; `None` keeps them."""
     scale = 1 if short_side is None else short_side / min(height, width)
     return round(height * scale), round(width * scale)
 
 
 def to_rgb(reformatter, frame, height, width):
-    """Resizes a frame and converts it to RGB in one go; a view of what was made."""
+    """Resizes a frame and converts it to RGB in one go; returns a view of what was made."""
     # Without `threads` swscale would start one a core for every frame.
     frame = reformatter.reformat(frame, width, height, "rgb24", interpolation="BILINEAR", threads=1)
     plane = frame.planes[0]
