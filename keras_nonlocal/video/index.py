@@ -278,7 +278,8 @@ class _Scan:
             self.pixel_aspect = float(stream.sample_aspect_ratio or 1)
             self.rates = [float(r) for r in (stream.average_rate, stream.guessed_rate) if r]
             # FFmpeg completes a list that a file lacks while it reads.
-            self._listed = list(stream.index_entries) if self.is_avi else []
+            entries = stream.index_entries if self.is_avi else []
+            self._listed = [(entry.pos + 8, entry.timestamp, entry.size) for entry in entries]
             packets = self._noted(video.packets())
             decoded = video.decode(packets, strict, is_cut)
             if first_only:
@@ -310,8 +311,7 @@ class _Scan:
     def can_seek(self):
         """Whether seeking is exact. In other formats than these it is guesswork."""
         if self.is_avi:
-            there = [(p.pos, p.dts, p.size) for p in self.packets]
-            return [(e.pos + 8, e.timestamp, e.size) for e in self._listed] == there
+            return self._listed == [(p.pos, p.dts, p.size) for p in self.packets]
         return self.is_mov or self.is_matroska
 
     @property
@@ -356,16 +356,16 @@ class _Scan:
         """Returns what an AVI file lacks of what its header and its list say, or `None`."""
         # The list is not there if the recording was cut short.
         there = [packet.size for packet in self.packets if packet.size]
-        listed = [entry.size for entry in self._listed if entry.size]
+        listed = [size for _, _, size in self._listed if size]
         places = [(packet.pos, packet.pos + packet.size) for packet in self.packets if packet.size]
         overlap = any(one[1] > other[0] for one, other in itertools.pairwise(places))
-        if overlap or listed != there[: len(listed)] or 1 < len(listed) < len(there):
-            return "it is damaged, its list of frames does not fit its frames"
         # The header counts ticks of its clock, which a frame may have several of.
         stamps = [packet.dts for packet in self.packets if packet.dts is not None]
         ticks = stamps[-1] + int(np.diff(stamps).max()) if len(stamps) > 1 else promised
         if ticks < promised < _UNFINISHED:
             return _truncated(ticks, promised)
+        if overlap or listed != there[: len(listed)] or 0 < promised < stamps[-1]:
+            return "it is damaged, its list of frames does not fit its frames"
         return None
 
 

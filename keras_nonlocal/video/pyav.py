@@ -46,7 +46,7 @@ def open_stream(source, strict=True, decoder=""):
                 raise broken_video(name, "no decoder is known for its video stream")
             for stream in container.streams:
                 if stream is not streams[0]:
-                    stream.discard = "all"
+                    stream.discard = av.stream.Discard.all
             context = streams[0].codec_context
             if decoder:
                 context = av.CodecContext.create(decoder, "r")
