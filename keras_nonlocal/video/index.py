@@ -268,7 +268,7 @@ class _Scan:
     def __init__(self, source, strict, first_only=False, is_cut=False):
         self.packets, self.frames, self.first, self.last = [], [], None, 0
         self._begins_anew = None
-        with open_stream(source, strict and not is_cut) as video:
+        with open_stream(source, strict, is_cut) as video:
             stream = video.stream
             formats = video.container.format.name
             self.is_avi, self.is_mov = "avi" in formats, "mov" in formats

@@ -272,9 +272,7 @@ class VideoFile:
         """Yields the `wanted` frames (ascending numbers), skipping from key frame to key frame."""
         done = 0
         try:
-            with open_stream(
-                self._source, self._strict and not index.is_cut, index.decoder
-            ) as video:
+            with open_stream(self._source, self._strict, index.is_cut, index.decoder) as video:
                 frames, upcoming = None, 0  # the number of the frame that `frames` has next
                 for number in wanted:
                     key = int(index.keys[np.searchsorted(index.keys, number, side="right") - 1])

@@ -19,12 +19,13 @@ _METADATA = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) 
 
 
 @contextlib.contextmanager
-def open_stream(source, strict=True, decoder=""):
+def open_stream(source, strict=True, is_cut=False, decoder=""):
     """Opens a file and its first video stream that moves (cover art does not), and closes it.
 
     Args:
         source: path, fsspec URL, or binary file object.
-        strict: whether the decoder reports damage instead of concealing it.
+        strict: whether the decoder reports damage; FFmpeg conceals it otherwise.
+        is_cut: whether the decoder reports only the worst.
         decoder: name of a decoder other than FFmpeg's default.
 
     Returns:
@@ -53,7 +54,8 @@ def open_stream(source, strict=True, decoder=""):
                 context.extradata = streams[0].codec_context.extradata
             # Several files are decoded at a time; threads inside each would only compete.
             context.thread_count = 1
-            context.options = {"err_detect": _CHECKS + "+explode" if strict else _CHECKS}
+            if strict:
+                context.options = {"err_detect": _CHECKS if is_cut else _CHECKS + "+explode"}
             yield VideoStream(name, opened, container, streams[0], context)
     except MemoryError:
         raise
