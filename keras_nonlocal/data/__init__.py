@@ -12,22 +12,25 @@ from keras_nonlocal.data.annotations import (
     read_videos,
 )
 from keras_nonlocal.data.clips import ClipSpec
-from keras_nonlocal.data.pipeline import clip_dataset
+from keras_nonlocal.data.loader import ClipLoader, evaluation_clips, training_clips
 from keras_nonlocal.data.record_lists import read_records
 from keras_nonlocal.data.samplers import EvenClips, RandomClips, Segments
+from keras_nonlocal.data.source import ClipSource
 from keras_nonlocal.lists.video_list import VideoList, split_videos
 from keras_nonlocal.video.decode import VideoInfo
 from keras_nonlocal.video.reading import decode_frames, open_video, probe_video
 
 __all__ = [
+    "ClipLoader",
+    "ClipSource",
     "ClipSpec",
     "EvenClips",
     "RandomClips",
     "Segments",
     "VideoInfo",
     "VideoList",
-    "clip_dataset",
     "decode_frames",
+    "evaluation_clips",
     "open_video",
     "probe_video",
     "read_charades",
@@ -40,5 +43,6 @@ __all__ = [
     "read_ucf101",
     "read_videos",
     "split_videos",
+    "training_clips",
     "transforms",
 ]

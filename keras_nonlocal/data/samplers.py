@@ -1,7 +1,7 @@
 """Where in a video its clips begin: at random for training, evenly spread for testing.
 
 A sampler is any callable from `(num_frames, fps, generator, times)` to frame numbers of shape
-`(clips, frames)`, with these two sizes as attributes; `clip_dataset` takes one in place of a
+`(clips, frames)`, with these two sizes as attributes; `training_clips` takes one in place of a
 `ClipSpec`.
 """
 

@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 
 from keras_nonlocal.data import ClipSpec, VideoList
-from keras_nonlocal.data.cores import count_cores
+from keras_nonlocal.data.workers import count_cores
 from keras_nonlocal.video.reading import open_video
 
 

@@ -3,7 +3,7 @@
 Each factory returns a function from a clip `(frames, height, width, channels)` to a clip. The
 random ones draw once a clip and do the same to all its frames, for motion is what a clip is
 about. They take a second argument `seed`, two integers: the same seed gives the same clip, which
-is how `clip_dataset` stays reproducible with many clips in preparation at a time. Without it
+is how `training_clips` stays reproducible with many clips in preparation at a time. Without it
 they draw anew. `random_flip` takes the clip's label along; `mixup`, `cutmix` and `mix_or_cut`
 take whole batches and their labels.
 

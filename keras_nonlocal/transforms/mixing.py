@@ -33,7 +33,7 @@ def mixup(alpha, classes):
     Example:
 
     ```python
-    dataset = clip_dataset(videos, "8x8", training=True).map(mixup(0.8, classes=400))
+    clips = training_clips(videos, "8x8", mix=mixup(0.8, classes=400))
     ```
 
     Reference:

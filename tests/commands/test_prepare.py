@@ -51,7 +51,7 @@ Clips of them in Python:
 import keras_nonlocal as knl
 
 videos = knl.data.read_records("out")
-clips = knl.data.clip_dataset(videos, "8x8", training=True)
+clips = knl.data.training_clips(videos, "8x8")
 """
     )
     assert noise.splitlines()[0] == "0 of 12 videos"

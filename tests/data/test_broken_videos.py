@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_nonlocal.data.failures import Failures
 
 from keras_nonlocal.data import VideoList, clip_dataset, read_folder
-from keras_nonlocal.data.failures import Failures
 from tests.made_videos import write
 
 SMALL = {"clip": "4x2", "crop": 32, "short_side": 36, "batch_size": 2}

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_nonlocal.data.epochs import Epochs
 
 from keras_nonlocal.data import VideoList, clip_dataset
-from keras_nonlocal.data.epochs import Epochs
 
 VIDEOS = 11
 
