@@ -229,7 +229,7 @@ def _training_transform(videos, crop, flip, color, augment):
         *([augment] if augment is not None else []),
     )
     if flip is True:
-        flip = transforms.mirror_labels(videos.classes)
+        flip = transforms.mirror_labels(videos.class_names)
     mirror = transforms.random_flip(flip) if flip is not False else None
 
     def apply(frames, label, seed):
