@@ -174,7 +174,7 @@ def batches(videos, clip):
     import keras_nonlocal as knl
 
     # An epoch is long, as that of a data set: between two of them the cores run dry.
-    videos = videos.take(np.tile(np.arange(len(videos)), 100))
+    videos = videos.select(np.tile(np.arange(len(videos)), 100))
     dataset = knl.data.training_clips(videos, clip, batch_size=4, seed=1).dataset()
     for clips, _ in dataset.repeat():
         yield len(clips)

@@ -88,7 +88,7 @@ def measure(train, folder, seed, epochs):
     keras.backend.clear_session()
     training, held_out = read(folder, seed)
     keras.utils.set_random_seed(seed)
-    model = knl.NLI3D(weights="camera_motion", classes=len(training.classes))
+    model = knl.NLI3D(weights="camera_motion", classes=len(training.class_names))
     head = model.get_layer("predictions")
     # As many classes as the checkpoint has would keep its classifier.
     for variable, initializer in (

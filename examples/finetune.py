@@ -37,7 +37,7 @@ def main():
     training, validation = knl.data.split_videos(videos, seed=arguments.seed)
     print(
         f"{len(training)} videos to train on, {len(validation)} held out, "
-        f"of {len(videos.classes)} classes: {', '.join(videos.classes)}"
+        f"of {len(videos.class_names)} classes: {', '.join(videos.class_names)}"
     )
 
     (checkpoint,) = [c for c in knl.list_weights() if c.name == "camera_motion"]
@@ -56,7 +56,7 @@ def main():
         knl.data.evaluation_clips(validation, **sizes, batch_size=batch_size).dataset().cache(),
     )
     # Other classes than the checkpoint's start the classifier anew and keep the rest.
-    model = knl.NLI3D(weights="camera_motion", class_names=videos.classes, name="finetuned")
+    model = knl.NLI3D(weights="camera_motion", class_names=videos.class_names, name="finetuned")
     curves = workflow.fit(
         model, out, *datasets, arguments.epochs, learning_rate=arguments.learning_rate
     )
@@ -67,7 +67,7 @@ def main():
     result = knl.evaluation.evaluate_views(model, views)
     title = f"{result.accuracy:.0%} of {len(validation)} held-out videos"
     pictures.draw_curves({"NLI3D": curves}, out / "learning_curves.png")
-    pictures.draw_confusion({title: result.confusion}, videos.classes, out / "confusion.png")
+    pictures.draw_confusion({title: result.confusion}, videos.class_names, out / "confusion.png")
     clips = next(iter(views))[0].numpy()[0]
     blocks = [layer.name for layer in model.layers if layer.name.endswith("nonlocal")]
     knl.visualization.draw_attention(model, clips[0], blocks[0], path=out / "attention.png")

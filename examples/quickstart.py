@@ -130,14 +130,14 @@ def main():
     drawn = [out / "learning_curves.png", out / "confusion.png"]
     pictures.draw_curves(curves, drawn[0])
     confusions = {f"{name}: {r.accuracy:.0%}": r.confusion for name, r in results.items()}
-    pictures.draw_confusion(confusions, training.classes, drawn[1])
+    pictures.draw_confusion(confusions, training.class_names, drawn[1])
 
     exports = []
     if "NLI3D" in models:
         model = models["NLI3D"]
         some = next(iter(views.unbatch().batch(len(validation))))[0].numpy()[:, 4]
         drawn.append(out / "attention.png")
-        draw_attention(model, some, results["NLI3D"], training.classes, drawn[-1])
+        draw_attention(model, some, results["NLI3D"], training.class_names, drawn[-1])
         save_weights(model, out / "camera_motion.weights.h5")
         announce("Exporting NLI3D, and asking the exports in fresh processes")
         exports = workflow.export_and_compare(model, some[:16], out)

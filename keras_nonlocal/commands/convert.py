@@ -160,7 +160,7 @@ def _write_prediction(model, network, chosen, options, to_source):
     return f"""\
 {imports}
 model = {load}
-videos = knl.data.VideoList(["video.mp4"], labels=[0], classes=["unknown"])
+videos = knl.data.VideoList(["video.mp4"], labels=[0], class_names=["unknown"])
 views = knl.data.evaluation_clips(videos, {views}).dataset()
 probabilities, _ = knl.evaluation.predict_views(model, views{activation})
 print({named if model.class_names else "probabilities.argmax(axis=-1)"})"""

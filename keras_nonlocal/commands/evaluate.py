@@ -70,9 +70,9 @@ def run(chosen):
     reporting.check_report_arguments(chosen)
     chosen.title = chosen.title or f"{chosen.model} on {chosen.source}"
     names = None
-    if chosen.classes and sources.names_classes(chosen.source):
+    if chosen.class_names and sources.names_classes(chosen.source):
         # Then they are the network's, of which the source may have some alone.
-        names, chosen.classes = chosen.classes, None
+        names, chosen.class_names = chosen.class_names, None
     with sources.missing_told() as missing:
         videos = sources.read_source(chosen)
     network = load_network(chosen.model, chosen.source_of_weights, chosen.clip, chosen.crop)
@@ -157,18 +157,18 @@ def _number_classes(videos, names):
     Returns:
         The list; and Python that does the same, or nothing if nothing was to be done.
     """
-    if names is None or videos.classes == tuple(names) or videos.multi_label:
+    if names is None or videos.class_names == tuple(names) or videos.multi_label:
         return videos, ""
     names = tuple(names)
-    if all(name.isdecimal() and int(name) < len(names) for name in videos.classes):
+    if all(name.isdecimal() and int(name) < len(names) for name in videos.class_names):
         # A list of numbers, which are the network's own.
-        numbers = [int(name) for name in videos.classes]
-        line = "numbers = [int(name) for name in videos.classes]"
-    elif set(videos.classes) <= set(names):
-        numbers = [names.index(name) for name in videos.classes]
-        line = "numbers = [model.class_names.index(name) for name in videos.classes]"
+        numbers = [int(name) for name in videos.class_names]
+        line = "numbers = [int(name) for name in videos.class_names]"
+    elif set(videos.class_names) <= set(names):
+        numbers = [names.index(name) for name in videos.class_names]
+        line = "numbers = [model.class_names.index(name) for name in videos.class_names]"
     else:
-        strange = [name for name in videos.classes if name not in names]
+        strange = [name for name in videos.class_names if name not in names]
         raise ValueError(
             f"SOURCE must have classes that the network knows. Received: {strange[0]!r}"
             f"{f' and {len(strange) - 1} others' if strange[1:] else ''}. The network's are "
@@ -179,10 +179,10 @@ def _number_classes(videos, names):
     lines = f"""\
 {line}
 videos = dataclasses.replace(
-    videos, labels=[numbers[n] for n in videos.labels], classes=model.class_names, events=None
+    videos, labels=[numbers[n] for n in videos.labels], class_names=model.class_names, events=None
 )
 """
-    return dataclasses.replace(videos, labels=labels, classes=names, events=None), lines
+    return dataclasses.replace(videos, labels=labels, class_names=names, events=None), lines
 
 
 def _write_python(chosen, network, renumbering, options, more, settings):
@@ -195,7 +195,7 @@ def _write_python(chosen, network, renumbering, options, more, settings):
     )
     read = {
         key: getattr(chosen, key)
-        for key in ("videos", "format", "classes", "separator", "layout", "split", "part")
+        for key in ("videos", "format", "class_names", "separator", "layout", "split", "part")
         if getattr(chosen, key) is not None
     }
     read |= {"missing": "drop"} if chosen.drop_missing else {}

@@ -105,7 +105,7 @@ def _train(chosen, recipe, training, validation, devices, settings):
     batch_size = settings["batch_size"]
     with training_settings.scope(devices):
         keras.utils.set_random_seed(chosen.seed)
-        model = _build(chosen, recipe, training.classes)
+        model = _build(chosen, recipe, training.class_names)
         recipe.prepare(model)
         clips = training_clips(
             training,
@@ -218,7 +218,7 @@ def _print_plan(chosen, recipe, model, training, validation, epochs, steps, devi
     kept = f", {len(validation):,} to validate with" if validation is not None else ""
     printing.print_pairs(
         [
-            ("videos", f"{len(training):,} of {len(training.classes):,} classes{kept}"),
+            ("videos", f"{len(training):,} of {len(training.class_names):,} classes{kept}"),
             (
                 "network",
                 f"{network['network']}, depth {depth}, width {width}, {parameters:,} parameters",

@@ -83,7 +83,7 @@ def _write_network(chosen, recipe, batch_size, devices):
     options = training_settings.network_options(chosen, recipe, class_names=None)
     network = training_settings.network_of(chosen)["network"]
     build = calls.write_call(f"knl.{network}", **options)
-    build = build.replace("class_names=None", "class_names=training.classes")
+    build = build.replace("class_names=None", "class_names=training.class_names")
     seed = calls.write_call("keras.utils.set_random_seed", chosen.seed)
     lines = [f"model = {build}"]
     if initial_weights.is_model_file(chosen.weights):

@@ -296,7 +296,7 @@ class ClipLoader:
 
     @property
     def class_names(self):
-        return self.videos.classes
+        return self.videos.class_names
 
     @property
     def steps_per_epoch(self):
@@ -509,7 +509,7 @@ def _make_transform(videos, flip, color, augment):
                 '`flip` must be "auto", False, or a class number per class. '
                 f"Received: flip={flip!r}."
             )
-        flip = transforms.mirror_labels(videos.classes) if flip else None
+        flip = transforms.mirror_labels(videos.class_names) if flip else None
     mirror = None if flip is None else transforms.random_flip(flip)
 
     def apply(clip, label, seed):

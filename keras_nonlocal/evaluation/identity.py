@@ -13,7 +13,7 @@ import numpy as np
 
 def hash_videos(videos):
     """Gives the checksum of a list's paths, labels and classes."""
-    text = json.dumps([list(videos.paths), np.asarray(videos.labels).tolist(), *videos.classes])
+    text = json.dumps([list(videos.paths), np.asarray(videos.labels).tolist(), *videos.class_names])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -144,7 +144,7 @@ def _remove(folder, names):
 
 def _check_classes(shape, videos):
     """Refuses a model whose outputs, if their shape is known, are not as many as the classes."""
-    classes = len(videos.classes)
+    classes = len(videos.class_names)
     if shape is not None and shape[-1] not in (None, classes):
         raise ValueError(
             f"`model` must give a probability for each of the {classes} classes of `videos`. "
@@ -220,13 +220,13 @@ class _Run:
             raise ValueError(
                 f"`videos` must hold a video that can be read. {told or 'Received: an empty list.'}"
             )
-        probabilities = np.full((len(videos), len(videos.classes)), np.nan, np.float32)
+        probabilities = np.full((len(videos), len(videos.class_names)), np.nan, np.float32)
         for number, scores in journal.scores.items():
             probabilities[number] = scores
         return Scores(
             videos.paths,
             videos.labels,
-            videos.classes,
+            videos.class_names,
             probabilities,
             unreadable=dict(sorted(unreadable.items())),
             settings=self.identity["settings"],
@@ -275,5 +275,7 @@ def _dataset_of(views):
 
 def _numbered(videos, numbers):
     """Some videos of a list, with their places among them for labels."""
-    rest = videos.take(np.array(numbers, np.int64))
-    return dataclasses.replace(rest, labels=np.arange(len(rest)), classes=rest.paths, events=None)
+    rest = videos.select(np.array(numbers, np.int64))
+    return dataclasses.replace(
+        rest, labels=np.arange(len(rest)), class_names=rest.paths, events=None
+    )

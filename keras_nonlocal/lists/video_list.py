@@ -1,8 +1,13 @@
 """Which videos there are, and what they show: `VideoList`, and its division."""
 
+import collections
 import dataclasses
+import operator
 
 import numpy as np
+
+# An entry of a `VideoList`; `events` and `num_frames` are `None` where the list has none.
+Video = collections.namedtuple("Video", "path label events num_frames")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -16,7 +21,7 @@ class VideoList:
         paths: where the videos are: video files, folders of frames, or records.
         labels: class numbers, one a video. Where a video may show several classes or none:
             zeros and ones of shape `(videos, classes)`.
-        classes: names of the classes, in the order of their numbers.
+        class_names: names of the classes, in the order of their numbers.
         events: for each video what happens when, as tuples `(class number, start, end)` in
             seconds; `None` where nobody noted it.
         num_frames: for each video the number of its frames as a list of videos tells it, 0 where
@@ -30,13 +35,17 @@ class VideoList:
     Example:
 
     >>> videos = VideoList(["a.mp4", "b.mp4"], [1, 0], ["jump", "run"])
-    >>> len(videos), videos.classes[videos.labels[0]]
+    >>> len(videos), videos.class_names[videos.labels[0]]
     (2, 'run')
+    >>> videos[0].path, videos[0].label
+    ('a.mp4', 1)
+    >>> videos[1:].paths
+    ('b.mp4',)
     """
 
     paths: tuple
     labels: np.ndarray
-    classes: tuple
+    class_names: tuple
     events: tuple | None = None
     num_frames: np.ndarray | None = None
     fps: float | None = None
@@ -44,7 +53,7 @@ class VideoList:
     def __post_init__(self):
         # The one way to set a field of a frozen dataclass.
         object.__setattr__(self, "paths", tuple(str(path) for path in self.paths))
-        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "class_names", tuple(self.class_names))
         object.__setattr__(self, "labels", self._check_labels())
         object.__setattr__(self, "num_frames", self._check_num_frames())
         object.__setattr__(self, "events", self._check_events())
@@ -62,31 +71,60 @@ class VideoList:
         """Whether a video may show several classes: `labels` has a column for each."""
         return self.labels.ndim == 2
 
-    def take(self, numbers):
-        """Returns the list of the videos with these numbers, in this order.
+    def __getitem__(self, index):
+        """Returns a `Video`, or for a slice the `VideoList` of these videos."""
+        if isinstance(index, slice):
+            return self.select(range(*index.indices(len(self))))
+        index = operator.index(index)
+        index += len(self) if index < 0 else 0
+        if not 0 <= index < len(self):
+            raise IndexError(f"The index must be below {len(self)}, the number of videos.")
+        return Video(
+            self.paths[index],
+            self.labels[index] if self.multi_label else int(self.labels[index]),
+            None if self.events is None else self.events[index],
+            None if self.num_frames is None else int(self.num_frames[index]),
+        )
+
+    def select(self, indices):
+        """Returns the list of the videos with these indices, in this order.
 
         Args:
-            numbers: sequence of integers.
+            indices: sequence of integers.
 
         Raises:
-            IndexError: if there is no video of a number.
-            ValueError: if they are no integers.
+            IndexError: if an index is not below the number of videos.
+            ValueError: if they are not integers.
         """
-        numbers = np.asarray(numbers)
-        if numbers.size and numbers.dtype.kind not in "iu":
+        indices = np.asarray(indices)
+        if indices.size and indices.dtype.kind not in "iu":
             raise ValueError(
-                "`numbers` must be the numbers of the videos, integers. "
-                f"Received: {numbers.dtype} values. `np.flatnonzero` makes them of a mask."
+                "`indices` must be integers. "
+                f"Received: {indices.dtype} values. `np.flatnonzero` makes them of a mask."
             )
-        numbers = numbers.astype(np.int64)
+        indices = indices.astype(np.int64)
         events, num_frames = self.events, self.num_frames
         return dataclasses.replace(
             self,
-            paths=[self.paths[n] for n in numbers],
-            labels=self.labels[numbers],
-            events=None if events is None else [events[n] for n in numbers],
-            num_frames=None if num_frames is None else num_frames[numbers],
+            paths=[self.paths[i] for i in indices],
+            labels=self.labels[indices],
+            events=None if events is None else [events[i] for i in indices],
+            num_frames=None if num_frames is None else num_frames[indices],
         )
+
+    def filter(self, function):
+        """Returns the list of the videos for which `function(video)` is true.
+
+        Args:
+            function: a function of a `Video`.
+
+        Example:
+
+        >>> videos = VideoList(["a.mp4", "b.mov"], [1, 0], ["jump", "run"])
+        >>> videos.filter(lambda video: video.path.endswith(".mp4")).paths
+        ('a.mp4',)
+        """
+        return self.select([i for i, video in enumerate(self) if function(video)])
 
     def _check_labels(self):
         given = np.asarray(self.labels)
@@ -105,18 +143,19 @@ class VideoList:
         if labels.dtype != np.int32 or not np.array_equal(labels, given):
             raise ValueError(
                 "`labels` must be class numbers, integers. "
-                f"Received: {given.dtype} values. `classes.index(name)` gives the number of a name."
+                f"Received: {given.dtype} values. "
+                "`class_names.index(name)` returns the number of a name."
             )
-        if labels.size and not 0 <= labels.min() <= labels.max() < len(self.classes):
-            wrong = int(np.flatnonzero((labels < 0) | (labels >= len(self.classes)))[0])
+        if labels.size and not 0 <= labels.min() <= labels.max() < len(self.class_names):
+            wrong = int(np.flatnonzero((labels < 0) | (labels >= len(self.class_names)))[0])
             raise ValueError(
-                f"`labels` must lie in [0, {len(self.classes)}), the classes. Received: "
+                f"`labels` must lie in [0, {len(self.class_names)}), the classes. Received: "
                 f"{labels[wrong]} for {self.paths[wrong]!r}. Classes are counted from 0."
             )
         return labels
 
     def _check_label_table(self, given):
-        shape = (len(self.paths), len(self.classes))
+        shape = (len(self.paths), len(self.class_names))
         if given.shape != shape:
             raise ValueError(
                 "`labels` of several classes a video must be of shape (videos, classes), here "
@@ -158,13 +197,14 @@ class VideoList:
             for event in happening:
                 if not self._is_event(*event):
                     raise ValueError(
-                        f"`events` must be (class number in [0, {len(self.classes)}), start, end) "
-                        f"with times in seconds. Received: {event} for {path!r}."
+                        "`events` must be (class number, start, end), the number in "
+                        f"[0, {len(self.class_names)}), with times in seconds. "
+                        f"Received: {event} for {path!r}."
                     )
         return events
 
     def _is_event(self, label, start, end):
-        return 0 <= label < len(self.classes) and 0 <= start <= end < np.inf
+        return 0 <= label < len(self.class_names) and 0 <= start <= end < np.inf
 
 
 def split_videos(videos, validation=0.2, seed=0):
@@ -194,7 +234,7 @@ def split_videos(videos, validation=0.2, seed=0):
     else:
         groups = [
             (f"class {name!r}", np.flatnonzero(videos.labels == label))
-            for label, name in enumerate(videos.classes)
+            for label, name in enumerate(videos.class_names)
         ]
     generator = np.random.default_rng(seed)
     parts = [], []
@@ -208,5 +248,5 @@ def split_videos(videos, validation=0.2, seed=0):
         count = min(max(round(validation * len(numbers)), 1), len(numbers) - 1)
         parts[0].extend(numbers[count:])
         parts[1].extend(numbers[:count])
-    training, validating = (videos.take(sorted(part)) for part in parts)
+    training, validating = (videos.select(sorted(part)) for part in parts)
     return training, validating

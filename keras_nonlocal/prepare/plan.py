@@ -64,8 +64,8 @@ class Plan:
         frames = None if videos.num_frames is None else videos.num_frames.tolist()
         return {
             "videos": len(videos),
-            "classes": len(videos.classes),
-            "list": _digest([listed, frames, videos.fps, videos.classes, self.shards]),
+            "classes": len(videos.class_names),
+            "list": _digest([listed, frames, videos.fps, videos.class_names, self.shards]),
             "shards": len(self.shards),
             "short_side": self.short_side,
             "quality": self.quality,

@@ -74,7 +74,7 @@ def check_videos(training, validation=None, classes=None, labels="one"):
     check_videos(*split_videos(read_folder("videos")), classes=400)
     ```
     """
-    classes = len(training.classes) if classes is None else classes
+    classes = len(training.class_names) if classes is None else classes
     for name, videos in (("training", training), ("validation", validation)):
         if videos is None:
             continue
@@ -100,10 +100,10 @@ def check_videos(training, validation=None, classes=None, labels="one"):
             raise ValueError(
                 f"`labels` must lie in [0, {classes}), the classes of the network. Received: "
                 f"{numbers[outside[0]]} for {videos.paths[outside[0]]!r} ({name}). Build "
-                f"the network with classes={len(videos.classes)}."
+                f"the network with classes={len(videos.class_names)}."
             )
     if validation is not None:
-        _check_class_order(training.classes, validation.classes)
+        _check_class_order(training.class_names, validation.class_names)
 
 
 def _check_class_order(training, validation):

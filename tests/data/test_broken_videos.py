@@ -147,7 +147,7 @@ def test_a_broken_video_of_ones_own_decoder_is_skipped(videos):
 
 def test_a_label_out_of_range_is_refused_before_reading(videos):
     with pytest.raises(ValueError, match=r"`labels` must lie in \[0, 2\).*Received: 2 for"):
-        VideoList(videos.paths, [2] * 10, videos.classes)
+        VideoList(videos.paths, [2] * 10, videos.class_names)
 
 
 def test_many_names_are_cut(caplog):

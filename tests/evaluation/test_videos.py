@@ -291,7 +291,7 @@ def test_a_path_is_no_list(model):
 
 
 def shuffled(videos):
-    return Views(videos.take(np.array([1, 0, *range(2, len(videos))])))
+    return Views(videos.select(np.array([1, 0, *range(2, len(videos))])))
 
 
 def forgetful(videos):
@@ -322,7 +322,7 @@ def test_a_model_of_logits_is_refused():
 
 
 def test_a_model_of_other_classes_is_refused(model):
-    videos = dataclasses.replace(listed(), classes=("jump", "run"))
+    videos = dataclasses.replace(listed(), class_names=("jump", "run"))
     read = []
     with pytest.raises(ValueError, match="each of the 2 classes of `videos`. Received: 5 a clip"):
         evaluate_videos(model, videos, views(read=read))
@@ -337,7 +337,7 @@ def test_files_are_read_and_broken_ones_are_told(tmp_path, folder):
     paths = [*videos.paths[:3], str(broken), *videos.paths[3:]]
     table = np.eye(2, dtype="float32")[[0, 0, 0, 1, 0, 1, 1, 1, 1]]
     events = [[(1, 0.0, 0.5)]] * 9
-    videos = knl.data.VideoList(paths, table, videos.classes, events=events)
+    videos = knl.data.VideoList(paths, table, videos.class_names, events=events)
     mean = keras.Sequential(
         [
             keras.Input((4, 32, 32, 3)),
@@ -359,7 +359,7 @@ def test_files_are_read_and_broken_ones_are_told(tmp_path, folder):
         expected, _ = predict_views(mean, make_views(one).dataset(), over_views="max")
         np.testing.assert_allclose(scores.probabilities[number], expected[0], atol=1e-6)
     # Of whose events the class has a greater number than there are videos.
-    alone = evaluate_videos(mean, videos.take([8]), make_views, over_views="max")
+    alone = evaluate_videos(mean, videos.select([8]), make_views, over_views="max")
     np.testing.assert_allclose(alone.probabilities[0], scores.probabilities[8], atol=1e-6)
 
 

@@ -92,23 +92,44 @@ def test_multi_label_tells_tables_from_numbers():
     assert not videos_of(2, 2).multi_label
 
 
-def test_take_takes_all_fields():
-    videos = full_list().take([2, 0])
+def test_select_takes_all_fields():
+    videos = full_list().select([2, 0])
     assert videos.paths == ("c", "a")
     assert videos.labels.tolist() == [[1, 1], [1, 0]]
     assert videos.events == (((0, 0, 1), (1, 3, 3)), ((0, 1.0, 2.5),))
     assert videos.num_frames.tolist() == [9, 7]
     assert videos.fps == 24.0
-    assert videos.classes == ("x", "y")
+    assert videos.class_names == ("x", "y")
 
 
-def test_take_of_nothing_is_empty():
-    assert len(full_list().take([])) == 0
+def test_select_of_nothing_is_empty():
+    assert len(full_list().select([])) == 0
 
 
-def test_take_refuses_masks():
-    with pytest.raises(ValueError, match="`numbers` must be the numbers.*Received: bool values"):
-        full_list().take([True, False, True])
+def test_select_refuses_masks():
+    with pytest.raises(ValueError, match="`indices` must be integers.*Received: bool values"):
+        full_list().select([True, False, True])
+
+
+def test_a_list_is_a_sequence():
+    videos = full_list()
+    assert tuple(videos[2]) == ("c", pytest.approx([1, 1]), ((0, 0, 1), (1, 3, 3)), 9)
+    assert videos[-3].path == "a"
+    assert tuple(videos_of(1, 2)[1]) == ("1/1.mp4", 1, None, None)
+    assert [video.path for video in videos] == ["a", "b", "c"]
+    for part, whole in ((videos[1:], [1, 2]), (videos[::-2], [2, 0]), (videos[3:], [])):
+        assert (part.paths, part.events) == (
+            videos.select(whole).paths,
+            videos.select(whole).events,
+        )
+    for index in (3, -4):
+        with pytest.raises(IndexError, match="below 3"):
+            videos[index]
+
+
+def test_filter_keeps_what_the_function_says():
+    videos = full_list().filter(lambda video: video.num_frames > 0 and video.label[1])
+    assert (videos.paths, videos.labels.tolist()) == (("c",), [[1, 1]])
 
 
 def test_replace_changes_a_field():
