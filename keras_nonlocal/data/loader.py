@@ -345,6 +345,9 @@ class ClipLoader:
         if not fewer:
             dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps - step))
         options = tf.data.Options()
+        # As many videos at a time as there are workers, and threads for the rest; by default there
+        # are no more threads than cores.
+        options.threading.private_threadpool_size = self._workers + 2
         if self._order.shard[1] > 1:
             # Shares are divided above, and nothing may divide them again.
             policies = tf.data.experimental.AutoShardPolicy
@@ -367,6 +370,8 @@ class ClipLoader:
 
         return tf.data.Dataset.range(1).flat_map(samples)
 
+    # Traced once for all epochs.
+    @tf.function
     def _sample(self, index, seed):
         """Reads the clips of a video; in training one or more, in evaluation all of its views."""
         sampler, labels = self._source.sampler, self.videos.labels
@@ -390,7 +395,9 @@ class ClipLoader:
             while index < len(self.videos):
                 generator = np.random.default_rng((*seed, attempt))
                 try:
-                    return *self._source.read(index, generator), np.float32(1)
+                    views, labels = self._source.read(index, generator)
+                    self.errors.pop(self.videos.paths[index], None)
+                    return views, labels, np.float32(1)
                 except Exception as error:
                     if self._on_error == "raise":
                         raise
@@ -428,6 +435,7 @@ class ClipLoader:
                     "Repair or remove these videos, or raise `max_error_rate`."
                 )
 
+    @tf.function
     def _finish(self, clips, labels, seeds, weights):
         """Makes of a batch what the model gets."""
         if self._label_mode is None:

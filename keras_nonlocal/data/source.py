@@ -130,7 +130,7 @@ class ClipSource:
             return self._read(index, generator)
         # Of any type: decoders of other libraries raise what they like.
         except Exception as error:
-            if isinstance(error, (OSError, ValueError)) and path in str(error):
+            if isinstance(error, (OSError, ValueError)) and repr(path) in str(error):
                 raise
             what = "" if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: "
             raise ValueError(f"The video {path!r} cannot be read: {what}{error}") from error

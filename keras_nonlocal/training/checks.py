@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_nonlocal.models.video_resnet import check_pixels
 from keras_nonlocal.training.outputs import find_activation
-from keras_nonlocal.training.plan import as_dataset
+from keras_nonlocal.training.plan import as_dataset, is_loader
 
 
 def check_before_training(model, training, validation=None):
@@ -43,6 +43,8 @@ def check_before_training(model, training, validation=None):
         dataset = as_dataset(clips)
         if not hasattr(dataset, "element_spec"):
             continue
+        if name == "validation" and is_loader(clips) and len(dataset.element_spec) == 3:
+            _check_metrics(model)
         _check_size(name, dataset)
         # Whatever else a model takes, Keras itself compares when it is traced.
         if len(getattr(model, "inputs", None) or ()) == len(model.outputs) == 1:
@@ -139,6 +141,15 @@ def _specs_of(name, dataset):
             "`data.training_clips` makes them."
         )
     return spec[:2]
+
+
+def _check_metrics(model):
+    if model.get_compile_config()["metrics"]:
+        raise ValueError(
+            "`weighted_metrics` must be used for a validation that is divided among processes: "
+            "its padding has the weight 0. Received: a model compiled with `metrics`. Compile it "
+            "with `weighted_metrics` instead, as `recipe.compile` does."
+        )
 
 
 _AXES = ("batch", "frames", "height", "width", "channels")

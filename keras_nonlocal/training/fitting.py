@@ -107,8 +107,8 @@ def train(
     if monitor is None and validation is not None:
         monitor = "val_loss"
     plan = Plan(epochs, precise_norm_batches, monitor, mode, checkpoint_steps, checkpoint_seconds)
-    validation = as_dataset(validation)
     check_before_training(model, training, validation)
+    validation = as_dataset(validation)
     check_callbacks(callbacks)
     distribution.warn_of_idle_devices()
     if has_several_replicas(model) and model.jit_compile:

@@ -266,7 +266,9 @@ def test_what_is_no_callback_is_named(tmp_path, start):
 
 
 def test_what_is_no_dataset_is_named(tmp_path, start):
-    with pytest.raises(TypeError, match=r"`training` must be a `tf.data.Dataset`.*Received: list"):
+    with pytest.raises(
+        TypeError, match=r"`training` must be a `data.ClipLoader` or.*Received: list"
+    ):
         start(tmp_path, training=[1])
 
 
