@@ -94,6 +94,7 @@ def evaluate_videos(
             f"`videos` must be a `VideoList`. Received: the path {os.fspath(videos)!r}. "
             "`data.read_videos` makes one of it."
         )
+    videos.check_labeled("evaluation")
     scorer = VideoScorer(model, activation, over_views, views_per_batch)
     _check_classes(getattr(model, "output_shape", None), videos)
     settings = {
@@ -277,5 +278,5 @@ def _numbered(videos, numbers):
     """Some videos of a list, with their places among them for labels."""
     rest = videos.select(np.array(numbers, np.int64))
     return dataclasses.replace(
-        rest, labels=np.arange(len(rest)), class_names=rest.paths, events=None
+        rest, labels=np.arange(len(rest)), class_names=len(rest), events=None
     )

@@ -169,7 +169,8 @@ def count_classes(videos):
     """
     if videos.multi_label:
         return tuple(int(count) for count in np.asarray(videos.labels).sum(axis=0))
-    return tuple(np.bincount(videos.labels, minlength=len(videos.class_names)).tolist())
+    labels = videos.labels[videos.labels >= 0]
+    return tuple(np.bincount(labels, minlength=len(videos.class_names)).tolist())
 
 
 def class_names(videos, number):
@@ -180,9 +181,8 @@ def class_names(videos, number):
         number: of the video in the list.
     """
     label = videos.labels[number]
-    return [
-        videos.class_names[n] for n in (np.flatnonzero(label) if videos.multi_label else [label])
-    ]
+    numbers = np.flatnonzero(label) if videos.multi_label else [label][: label >= 0]
+    return [videos.class_names[n] for n in numbers]
 
 
 def spread_of(numbers, unknown=0):

@@ -93,6 +93,7 @@ def check_videos(training, validation=None, classes=None, labels="one"):
                 f"A recipe with labels={labels!r} must have videos of {wanted} each. Received: a "
                 f"{name} list with {given} each. Take another recipe, or replace its `labels`."
             )
+        videos.check_labeled(name)
         # Of several labels, the last column that any video has.
         numbers = np.asarray(videos.labels)
         if videos.multi_label:

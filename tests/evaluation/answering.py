@@ -1,10 +1,10 @@
 """Videos and networks of the evaluation room's tests, which decode nothing and are quick."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import tensorflow as tf
+
+from keras_nonlocal.data import VideoList
 
 SHAPE = (2, 4, 4, 3)
 CLASSES = ("jump", "run", "sit", "walk", "wave")
@@ -17,26 +17,9 @@ def linear(activation="softmax", seed=1):
     return keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), dense])
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Listed:
-    """What the evaluator asks of a `VideoList`."""
-
-    paths: tuple
-    labels: np.ndarray
-    classes: tuple
-    events: tuple | None = None
-
-    def __len__(self):
-        return len(self.paths)
-
-    def take(self, numbers):
-        paths = tuple(self.paths[n] for n in numbers)
-        return dataclasses.replace(self, paths=paths, labels=self.labels[numbers])
-
-
 def listed(count=11, seed=0):
     labels = np.random.default_rng(seed).integers(0, len(CLASSES), count)
-    return Listed(tuple(f"{n}.mp4" for n in range(count)), labels, CLASSES)
+    return VideoList(tuple(f"{n}.mp4" for n in range(count)), labels, CLASSES)
 
 
 def clips_of(path, views=6):

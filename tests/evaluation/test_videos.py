@@ -322,11 +322,16 @@ def test_a_model_of_logits_is_refused():
 
 
 def test_a_model_of_other_classes_is_refused(model):
-    videos = dataclasses.replace(listed(), class_names=("jump", "run"))
+    videos = dataclasses.replace(listed(), labels=[0] * 11, class_names=("jump", "run"))
     read = []
     with pytest.raises(ValueError, match="each of the 2 classes of `videos`. Received: 5 a clip"):
         evaluate_videos(model, videos, views(read=read))
     assert read == []
+
+
+def test_videos_without_labels_are_refused(model):
+    with pytest.raises(ValueError, match="labels for evaluation"):
+        evaluate_videos(model, dataclasses.replace(listed(), labels=None), views())
 
 
 def test_files_are_read_and_broken_ones_are_told(tmp_path, folder):

@@ -183,6 +183,14 @@ def test_labels_outside_the_classes_are_told():
     assert_told("(validation)", check_videos, VIDEOS.select([0]), VIDEOS, classes=2)
 
 
+def test_videos_without_labels_are_told():
+    unlabeled = dataclasses.replace(VIDEOS, labels=[0, -1, 1])
+    assert_told(
+        "labels for training.* label -1, none, for 1 of 3.*'b.mp4'", check_videos, unlabeled
+    )
+    assert_told("labels for validation", check_videos, VIDEOS, unlabeled)
+
+
 def test_an_empty_list_is_told():
     empty = VIDEOS.select([])
     assert_told("training list must hold at least one video", check_videos, empty)
