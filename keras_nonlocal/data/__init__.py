@@ -14,16 +14,16 @@ from keras_nonlocal.data.annotations import (
 from keras_nonlocal.data.clips import ClipSpec
 from keras_nonlocal.data.pipeline import clip_dataset
 from keras_nonlocal.data.record_lists import read_records
-from keras_nonlocal.data.samplers import EvenClips, RandomClips, Segments
+from keras_nonlocal.data.samplers import RandomClipSampler, TSNSampler, UniformClipSampler
 from keras_nonlocal.lists.video_list import VideoList, split_videos
 from keras_nonlocal.video.decode import VideoInfo
 from keras_nonlocal.video.reading import decode_frames, open_video, probe_video
 
 __all__ = [
     "ClipSpec",
-    "EvenClips",
-    "RandomClips",
-    "Segments",
+    "UniformClipSampler",
+    "RandomClipSampler",
+    "TSNSampler",
     "VideoInfo",
     "VideoList",
     "clip_dataset",

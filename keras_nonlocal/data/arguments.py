@@ -3,7 +3,7 @@
 from keras_nonlocal import transforms
 from keras_nonlocal.data.clips import ClipSpec
 from keras_nonlocal.data.failures import Failures
-from keras_nonlocal.data.samplers import EvenClips, RandomClips
+from keras_nonlocal.data.samplers import RandomClipSampler, UniformClipSampler
 
 
 def make_sampler(clip, clips_per_video, training):
@@ -15,10 +15,7 @@ def make_sampler(clip, clips_per_video, training):
         )
     if isinstance(clip, (str, ClipSpec)) or not callable(clip):
         clip = ClipSpec.parse(clip)
-        if training:
-            return RandomClips(clip, clips_per_video)
-        convention = "pyslowfast" if clip.target_fps else "video-nonlocal-net"
-        return EvenClips(clip, clips_per_video, convention)
+        return (RandomClipSampler if training else UniformClipSampler)(clip, clips_per_video)
     if clips_per_video != 1:
         raise ValueError(
             "`clips_per_video` must be left out beside a sampler, which says how many clips it "

@@ -45,8 +45,8 @@ def clip_dataset(
     Args:
         videos: a `VideoList`: of video files, folders of frames, or records. Or the path of what
             `read_videos` makes one of.
-        clip: a `ClipSpec`, or a string such as `"8x8"`: `RandomClips` of it in training,
-            `EvenClips` in testing. Or a sampler, which says itself how many clips it takes.
+        clip: a `ClipSpec`, or a string such as `"8x8"`: `RandomClipSampler` of it in training,
+            `UniformClipSampler` in testing. Or a sampler with its own number of clips.
         crop: side of the square that the network sees, in pixels.
         batch_size: clips (training) or videos (testing) in a batch. Where several processes
             train together, in all of theirs; with `shard`, in this one's.

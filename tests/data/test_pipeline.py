@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from keras_nonlocal import transforms
 from keras_nonlocal.data import (
-    EvenClips,
-    RandomClips,
-    Segments,
+    RandomClipSampler,
+    TSNSampler,
+    UniformClipSampler,
     VideoList,
     clip_dataset,
     decode_frames,
@@ -69,7 +69,7 @@ def test_testing_keeps_the_order_of_the_videos(videos):
 
 
 def test_testing_clip_is_what_its_parts_make(videos):
-    sampler = EvenClips("4x2", 2, "mmaction2")
+    sampler = UniformClipSampler("4x2", 2, "mmaction2")
     clips, _ = epoch(clip_dataset(videos, **{**SMALL, "clip": sampler}, crops_per_clip=3))
     # The last of two clips of 7 frames in a video of 20 begins at frame 13.
     frames = decode_frames(videos.paths[5], [13, 15, 17, 19], short_side=36)
@@ -150,7 +150,7 @@ def test_the_short_side_is_drawn_between_both_sizes(gradient):
 
 
 def test_segments_span_the_video(videos):
-    clips, _ = epoch(clip_dataset(videos, **{**SMALL, "clip": Segments(4)}))
+    clips, _ = epoch(clip_dataset(videos, **{**SMALL, "clip": TSNSampler(4)}))
     assert clips.shape == (8, 4, 32, 32, 3)
     frames = decode_frames(videos.paths[2], [2, 7, 12, 17], short_side=36)
     np.testing.assert_array_equal(clips[2], transforms.center_crop(32)(frames))
@@ -279,7 +279,10 @@ def video_of_noise(tmp_path, videos):
         ({"batch_size": 0}, "`batch_size` must lie between 1"),
         ({"short_side": (36, 40)}, "`short_side` must be one number of pixels in testing"),
         ({"training": True, "short_side": (48, 36)}, "a pair of the smaller and the greater"),
-        ({"clip": RandomClips("4x2"), "clips_per_video": 2}, "must be left out beside a sampler"),
+        (
+            {"clip": RandomClipSampler("4x2"), "clips_per_video": 2},
+            "must be left out beside a sampler",
+        ),
         ({"labels_of": "clip"}, '`labels_of` must be "video", or "clip" in training on videos'),
         ({"mix": lambda *batch: batch}, "`mix` must be None in testing"),
         ({"on_error": "ignore"}, "`on_error` must be 'raise' .*or 'skip'.*on_error='ignore'"),
