@@ -180,9 +180,7 @@ class UniformClipSampler(_ClipSampler):
         if theirs:
             # NumPy rounds halves to even, and so does MMAction2.
             return np.round(index * (room / (clips - 1)))
-        # `tf.linspace` of float32, to the bit.
-        step = np.float32(room) / np.float32(clips - 1)
-        return np.append(np.float32(index[:-1]) * step, room)
+        return room * index // (clips - 1)
 
 
 @dataclasses.dataclass(frozen=True)
