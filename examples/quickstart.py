@@ -35,7 +35,7 @@ NETWORK = {
     "dropout": 0.2,
 }
 # Clips inside each video, for a cut where one runs over its end would hide the motion.
-MIDDLE, NINE_VIEWS = (knl.data.EvenClips(CLIP, clips, "mmaction2") for clips in (1, 3))
+MIDDLE, NINE_VIEWS = (knl.data.UniformClipSampler(CLIP, clips, "mmaction2") for clips in (1, 3))
 
 
 def make_videos(out, per_class, seed):

@@ -50,7 +50,7 @@ def add_arguments(parser):
     )
     views.add_argument(
         "--convention",
-        choices=data.samplers.CONVENTIONS,
+        choices=data.samplers.SOURCES,
         help="how clips are spread over a video; as the network's source does",
     )
     views.add_argument(
@@ -138,7 +138,7 @@ def _view_options(chosen, network):
     """The arguments of `evaluation_clips`, and its sampler."""
     short_side = chosen.short_side or (network.crop if chosen.crops == 3 else None)
     convention = chosen.convention or network.convention
-    sampler = data.EvenClips(network.clip, chosen.clips, convention)
+    sampler = data.UniformClipSampler(network.clip, chosen.clips, convention)
     views = chosen.clips * chosen.crops
     return {
         "size": network.crop,
@@ -188,10 +188,10 @@ videos = dataclasses.replace(
 def _write_python(chosen, network, renumbering, options, more, settings):
     """Python that does what was done."""
     sampler = calls.write_call(
-        "knl.data.EvenClips",
+        "knl.data.UniformClipSampler",
         network.clip,
         clips=chosen.clips,
-        convention=settings["convention"],
+        source=settings["convention"],
     )
     read = {
         key: getattr(chosen, key)

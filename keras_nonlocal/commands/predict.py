@@ -146,7 +146,7 @@ def _read_clips(video, facts, chosen):
     convention = convention_of(facts.source, facts.clip)
     views = data.evaluation_clips(
         data.VideoList([video], labels=[0], class_names=["unknown"]),
-        data.EvenClips(facts.clip, chosen.clips, convention),
+        data.UniformClipSampler(facts.clip, chosen.clips, convention),
         size=facts.input_shape[1] or chosen.crop or 224,
         batch_size=1,
     )

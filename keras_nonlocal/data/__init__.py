@@ -11,7 +11,7 @@ _NAMES = {
     "data.clips": "ClipSpec",
     "data.directory": "video_dataset_from_directory",
     "data.loader": "ClipLoader evaluation_clips training_clips",
-    "data.samplers": "EvenClips RandomClips Segments",
+    "data.samplers": "RandomClipSampler TSNSampler UniformClipSampler",
     "data.source": "ClipSource",
     "lists.video_list": "VideoList split_videos",
     "video.decode": "VideoInfo",

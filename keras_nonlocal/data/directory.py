@@ -140,7 +140,7 @@ def _list(directory, labels, class_names):
             f"{0 if labels is None else len(labels)} labels, {len(paths)} files in {directory!r}."
         )
     if labels is None:
-        return VideoList(paths, np.zeros(len(paths), np.int32), ["unknown"])
+        return VideoList(paths)
     return VideoList(paths, labels, [str(label) for label in sorted(set(labels))])
 
 

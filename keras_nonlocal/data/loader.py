@@ -14,7 +14,7 @@ from keras_nonlocal import transforms
 from keras_nonlocal.data.annotations import read_videos
 from keras_nonlocal.data.clips import ClipSpec
 from keras_nonlocal.data.order import EvaluationOrder, TrainingOrder
-from keras_nonlocal.data.samplers import EvenClips, RandomClips
+from keras_nonlocal.data.samplers import RandomClipSampler, UniformClipSampler
 from keras_nonlocal.data.source import ClipSource, check_share, check_size
 from keras_nonlocal.data.workers import count_cores, shutdown_guard
 
@@ -116,7 +116,9 @@ def training_clips(
     ```
     """
     videos = _read_list(videos)
-    sampler = _make_sampler("clips_per_video", clip, clips_per_video, RandomClips)
+    if label_mode is not None:
+        videos.check_labeled("training")
+    sampler = _make_sampler("clips_per_video", clip, clips_per_video, RandomClipSampler)
     if scale is None:
         scale = transforms.short_sides_of(max(check_size(size)))
     source = ClipSource(videos, sampler, size, scale, 1, True, clip_labels, decoder, probe)
@@ -186,7 +188,7 @@ def evaluation_clips(
 
     Args:
         videos, size, workers, label_mode, decoder, probe, deterministic: see `training_clips`.
-        clip: frames x stride, or a `ClipSpec`: `EvenClips` of it. Or a sampler.
+        clip: frames x stride, or a `ClipSpec`: `UniformClipSampler` of it. Or a sampler.
         num_clips: int, clips per video; published accuracies are those of 10.
         num_crops: int, crops per clip: 1 (the middle) or 3 (both ends as well).
         batch_size: int, videos per batch, each with all of its views.
@@ -208,12 +210,14 @@ def evaluation_clips(
         ValueError: if the arguments do not go together.
     """
     videos = _read_list(videos)
+    if label_mode not in ("int", None):
+        videos.check_labeled(f"label_mode={label_mode!r}")
     if np.ndim(scale) != 0:
         raise ValueError(
             "`scale` must be one number of pixels for evaluation. "
             f"Received: scale={scale}. Pass the pair to `training_clips` alone."
         )
-    sampler = _make_sampler("num_clips", clip, num_clips, EvenClips)
+    sampler = _make_sampler("num_clips", clip, num_clips, UniformClipSampler)
     source = ClipSource(videos, sampler, size, scale, num_crops, decoder=decoder, probe=probe)
     if shard == "auto":
         shard = _find_processes()
@@ -500,9 +504,6 @@ def _make_sampler(name, clip, clips, kind):
         return clip
     if clips < 1:
         raise ValueError(f"`{name}` must be at least 1. Received: {name}={clips}.")
-    clip = ClipSpec.parse(clip)
-    if kind is EvenClips and clip.target_fps:
-        return EvenClips(clip, clips, "pyslowfast")
     return kind(clip, clips)
 
 

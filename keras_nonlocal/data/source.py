@@ -16,7 +16,7 @@ class ClipSource:
 
     Args:
         videos: a `VideoList`.
-        sampler: chooses the frames of the clips, such as `RandomClips("8x8")`.
+        sampler: chooses the frames of the clips, such as `RandomClipSampler("8x8")`.
         size: int or pair `(height, width)`, cut out of the frames; `None` keeps all of them.
         scale: int, pixels to which the shorter side is resized before; or a pair, between which it
             is drawn. `None`: 256 for a size of 224, in proportion for others; the size of the
@@ -34,7 +34,7 @@ class ClipSource:
     Example:
 
     ```python
-    source = ClipSource(read_folder("videos"), RandomClips("8x8"), size=224, scale=(256, 320))
+    source = ClipSource(read_folder("videos"), RandomClipSampler("8x8"), size=224, scale=(256, 320))
     frames, label = source[0]  # uint8 (8, 224, 224, 3), int32
 
     loader = torch.utils.data.DataLoader(source, batch_size=8, shuffle=True, num_workers=4)
@@ -60,8 +60,8 @@ class ClipSource:
     ):
         if not all(hasattr(sampler, name) for name in ("clips", "frames", "__call__")):
             raise ValueError(
-                "`sampler` must choose the frames of clips, as `RandomClips` and `EvenClips` do. "
-                f"Received: sampler={sampler!r}. Pass for example RandomClips('8x8')."
+                "`sampler` must choose the frames of clips, as `RandomClipSampler` and `UniformClipSampler` do. "
+                f"Received: sampler={sampler!r}. Pass for example RandomClipSampler('8x8')."
             )
         if len(videos) == 0:
             raise ValueError(
@@ -137,8 +137,11 @@ class ClipSource:
 
     def _read(self, index, generator):
         video = self._open(index)
-        info = video.info
-        indices = self.sampler(info.frames, info.fps, generator, video.times)
+        info, times = video.info, video.times
+        first, stop = self._find_segment(index, video)
+        if times is not None:
+            times = times[first:stop] - times[first]
+        indices = first + self.sampler(stop - first, info.fps, generator, times)
         low, high = self.scale
         short_side = None if low is None else int(generator.integers(low, high + 1))
         labels = np.stack([self.videos.labels[index]] * len(indices))
@@ -154,6 +157,37 @@ class ClipSource:
             return _DecodedVideo(path, self.decoder, self.probe)
         expected = self.videos.num_frames
         return open_video(path, 0 if expected is None else int(expected[index]), self.videos.fps)
+
+    def _find_segment(self, index, video):
+        """Returns the first frame of a video that may be used, and the one after the last."""
+        if self.videos.segments is None:
+            return 0, video.info.frames
+        edges = self._edges(index, video, "segments")
+        start, end = self.videos.segments[index]
+        # A frame is used that begins to be shown within.
+        first, stop = (int(i) for i in np.searchsorted(edges[:-1], (start, end)))
+        if first == stop:
+            raise ValueError(
+                f"A segment must hold a frame of its video. Received: {(start, end)} in "
+                f"{self.videos.time_unit} of {self.videos.paths[index]!r}, which ends at "
+                f"{edges[-1]:g}."
+            )
+        return first, stop
+
+    def _edges(self, index, video, purpose):
+        """Returns when each frame begins and the last one ends, in the unit of the list."""
+        info = video.info
+        if self.videos.time_unit == "frames":
+            return np.arange(info.frames + 1.0)
+        if video.times is not None:
+            return np.append(video.times, info.duration)
+        if not info.fps:
+            raise ValueError(
+                f"`{purpose}` in seconds need the frames per second of "
+                f"{self.videos.paths[index]!r}, which are unknown. Give folders of frames their "
+                "rate by `VideoList(fps=...)`."
+            )
+        return np.arange(info.frames + 1) / info.fps
 
     def _crop(self, frames, generator):
         if self.size is None or (frames.shape[2:4] == self.size and self.num_crops == 1):
@@ -182,19 +216,8 @@ class ClipSource:
 
     def _label_clip(self, index, indices, video):
         """Returns the classes of the events between the clip's first and last frame."""
-        info = video.info
-        if video.times is not None:
-            # A frame is shown until the next one is.
-            times = np.append(video.times, info.duration)
-        elif info.fps:
-            times = np.arange(info.frames + 1) / info.fps
-        else:
-            raise ValueError(
-                "`clip_labels` needs the frames per second of "
-                f"{self.videos.paths[index]!r}, which are unknown. "
-                "Give folders of frames their rate by `VideoList(fps=...)`."
-            )
-        first, last = times[indices.min()], times[indices.max() + 1]
+        edges = self._edges(index, video, "events")
+        first, last = edges[indices.min()], edges[indices.max() + 1]
         label = np.zeros_like(self.videos.labels[index])
         for event, start, end in self.videos.events[index]:
             label[event] = max(label[event], start < last and end > first)

@@ -113,7 +113,7 @@ def test_a_keras_file_is_tested_at_the_size_of_its_training_frames(work, capsys)
     scores, words = answers(python_in(out))
     # As a plain loop over the views has it.
     model = evaluation.resize_input(keras.saving.load_model("a.keras"), 37, 37)
-    clip = knl.data.EvenClips("4x2", 2, "pyslowfast")
+    clip = knl.data.UniformClipSampler("4x2", 2, "pyslowfast")
     options = {"size": 37, "scale": 37, "num_crops": 3}
     clips, _ = next(iter(knl.data.evaluation_clips("videos", clip, **options).dataset()))
     clips = knl.preprocess_input(clips, "pyslowfast")
@@ -147,7 +147,7 @@ def test_a_file_of_a_network_tells_what_its_clips_are(inside, work, capsys):
     scores = evaluation.load_scores("test/scores.npz")
     assert scores.settings["convention"] == "pyslowfast" and scores.settings["clip"] == "4x2"
     assert scores.classes == ("pan_left", "still")
-    sampler = knl.data.EvenClips("4x2", 1, "pyslowfast")
+    sampler = knl.data.UniformClipSampler("4x2", 1, "pyslowfast")
     clips, _ = next(iter(knl.data.evaluation_clips("videos", sampler, size=32).dataset()))
     expected = network.predict_on_batch(knl.preprocess_input(clips, network))
     np.testing.assert_allclose(scores.probabilities, expected, rtol=1e-4, atol=1e-6)

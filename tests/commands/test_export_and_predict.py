@@ -125,7 +125,7 @@ def test_clips_are_spread_and_normalized_as_the_source_does(source, convention, 
     code, out, _ = run(capsys, "predict", file, "videos/a/0.mp4", *given, "--clips", "3", "--json")
     views = knl.data.evaluation_clips(
         knl.data.VideoList(["videos/a/0.mp4"], labels=[0], class_names=["unknown"]),
-        knl.data.EvenClips("4x2", 3, convention),
+        knl.data.UniformClipSampler("4x2", 3, convention),
         size=32,
     ).dataset()
     model = keras.saving.load_model(file)

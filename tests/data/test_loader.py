@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from keras_nonlocal import transforms
 from keras_nonlocal.data import (
-    EvenClips,
-    RandomClips,
+    RandomClipSampler,
+    UniformClipSampler,
     VideoList,
     evaluation_clips,
     read_folder,
@@ -567,7 +567,10 @@ def test_two_processes_share_training_and_validation():
         ({"clips_per_video": 0}, "`clips_per_video` must be at least 1"),
         ({"batch_size": 12}, r"`batch_size` must not exceed the number of clips \(11\)"),
         ({"batch_size": 0}, "`batch_size` must be at least 1. Received: batch_size=0"),
-        ({"clip": RandomClips("4x2"), "clips_per_video": 2}, "must be left out beside a sampler"),
+        (
+            {"clip": RandomClipSampler("4x2"), "clips_per_video": 2},
+            "must be left out beside a sampler",
+        ),
         ({"clip": "4 by 2"}, "must be written as frames x stride"),
         ({"size": 64, "scale": 36}, r"`size` must not exceed the resized short side \(36\)"),
         ({"flip": "always"}, '`flip` must be "auto", False'),
@@ -596,7 +599,10 @@ def test_arguments_of_trainings_that_do_not_fit_are_refused(options, message):
         ({"num_clips": 0}, "`num_clips` must be at least 1"),
         ({"num_crops": 2}, "`num_crops` must be 1, or 3"),
         ({"scale": (36, 40)}, "`scale` must be one number of pixels for evaluation"),
-        ({"clip": EvenClips("4x2"), "num_clips": 2}, "`num_clips` must be left out beside"),
+        (
+            {"clip": UniformClipSampler("4x2"), "num_clips": 2},
+            "`num_clips` must be left out beside",
+        ),
         ({"batch_size": 0}, "`batch_size` must be at least 1"),
         ({"shard": 3}, "`shard` must be a pair"),
     ],
