@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 
 from keras_nonlocal import transforms
-from keras_nonlocal.data.samplers import RandomClips
+from keras_nonlocal.data.samplers import RandomClipSampler
 from keras_nonlocal.prepare.survey import class_names, open_listed
 
 # Frames in a row, of which a clip may have more, and the least pixels that a cell is given: three
@@ -60,12 +60,12 @@ def spread_over_classes(videos, numbers, count, seed=0):
     numbers = np.asarray(numbers, np.int64)
     labels = videos.labels[numbers]
     waiting = []
-    for label in range(len(videos.classes)):
+    for label in range(len(videos.class_names)):
         shown = labels[:, label] > 0 if videos.multi_label else labels == label
         waiting.append(generator.permutation(numbers[shown]).tolist())
     drawn = {}
     while len(drawn) < count and any(waiting):
-        for label in generator.permutation(len(videos.classes)).tolist():
+        for label in generator.permutation(len(videos.class_names)).tolist():
             if waiting[label] and len(drawn) < count:
                 # A video of several classes stands for the first that draws it.
                 drawn.setdefault(waiting[label].pop(), label)
@@ -86,7 +86,7 @@ def draw_clips(videos, numbers, clip, crop=224, seed=0):
         A list of `DrawnClip`, and a dictionary of number and reason of the videos that cannot be
         decoded.
     """
-    sample = RandomClips(clip)
+    sample = RandomClipSampler(clip)
     low, high = transforms.short_sides_of(crop)
     cut = transforms.random_crop(crop)
     clips, faults = [], {}

@@ -76,7 +76,7 @@ def convert_video(plan, video):
     example = sequence_examples.make_example(
         frames,
         plan.labels_of(video),
-        videos.classes,
+        videos.class_names,
         plan.names[video],
         fps=fps,
         events=plan.events_of(video),
