@@ -15,8 +15,7 @@ import sys
 import time
 
 from keras_nonlocal.lists.folders import read_folder
-from keras_nonlocal.prepare.conversion import prepare_videos
-from keras_nonlocal.prepare.plan import make_plan
+from keras_nonlocal.prepare.convert import make_plan, prepare_videos
 
 # Of Python's audit hooks: all that changes which files there are, and under which names.
 CHANGES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}
