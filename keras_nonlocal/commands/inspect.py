@@ -125,7 +125,7 @@ def _draw_sample(videos, chosen):
     if not chosen.sample or chosen.sample >= len(videos):
         return videos
     generator = np.random.default_rng(chosen.seed)
-    return videos.take(np.sort(generator.choice(len(videos), chosen.sample, replace=False)))
+    return videos.select(np.sort(generator.choice(len(videos), chosen.sample, replace=False)))
 
 
 def _facts(source, videos, survey, clip):
@@ -136,10 +136,10 @@ def _facts(source, videos, survey, clip):
         "source": str(source),
         "listed": len(videos),
         "looked_at": len(looked_at),
-        "classes": dict(zip(videos.classes, counts, strict=True)),
+        "classes": dict(zip(videos.class_names, counts, strict=True)),
         "videos_per_class": spread_of(counts),
         "fewest": [
-            name for name, count in zip(videos.classes, counts, strict=True) if count == min(counts)
+            name for name, count in zip(videos.class_names, counts, strict=True) if count == min(counts)
         ],
         "frames": survey.spread("frames"),
         "duration": survey.spread("duration"),
@@ -253,13 +253,13 @@ def _write_outputs(chosen, survey, clips, clip):
         printing.complain("warning", f"{chosen.sheet} is not written, since no video can be read.")
     if chosen.write_list:
         with destination.written_beside(chosen.write_list) as path:
-            same_classes = write_list(path, survey.videos.take(survey.readable))
+            same_classes = write_list(path, survey.videos.select(survey.readable))
         written.append(f"Wrote {chosen.write_list}, {len(survey.readable):,} videos")
         if not same_classes:
             printing.complain(
                 "warning",
                 f"{chosen.write_list} numbers the classes anew: by the alphabet, "
-                "without those that have no video. Pass `read_list` classes=[...].",
+                "without those that have no video. Pass `read_list` class_names=[...].",
             )
     if written and not chosen.json:
         print("", *map(printing.printable, written), sep="\n")

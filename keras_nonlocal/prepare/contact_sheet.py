@@ -57,12 +57,12 @@ def spread_over_classes(videos, indices, count, seed=0):
     indices = np.asarray(indices, np.int64)
     labels = videos.labels[indices]
     waiting = []
-    for label in range(len(videos.classes)):
+    for label in range(len(videos.class_names)):
         chosen = labels[:, label] > 0 if videos.multi_label else labels == label
         waiting.append(generator.permutation(indices[chosen]).tolist())
     drawn = {}
     while len(drawn) < count and any(waiting):
-        for label in generator.permutation(len(videos.classes)).tolist():
+        for label in generator.permutation(len(videos.class_names)).tolist():
             if waiting[label] and len(drawn) < count:
                 # A video of several classes counts for the first that draws it.
                 drawn.setdefault(waiting[label].pop(), label)

@@ -145,7 +145,8 @@ def count_classes(videos):
     """
     if videos.multi_label:
         return tuple(int(count) for count in np.asarray(videos.labels).sum(axis=0))
-    return tuple(np.bincount(videos.labels, minlength=len(videos.classes)).tolist())
+    labels = videos.labels[videos.labels >= 0]
+    return tuple(np.bincount(labels, minlength=len(videos.class_names)).tolist())
 
 
 def class_names(videos, index):
@@ -156,7 +157,8 @@ def class_names(videos, index):
         index: of the video in the list.
     """
     label = videos.labels[index]
-    return [videos.classes[n] for n in (np.flatnonzero(label) if videos.multi_label else [label])]
+    labels = np.flatnonzero(label) if videos.multi_label else [label][: label >= 0]
+    return [videos.class_names[each] for each in labels]
 
 
 def spread_of(numbers, unknown=0):
@@ -197,7 +199,7 @@ def write_list(path, videos):
 
     Returns:
         Whether `read_list` numbers the classes as `videos` does. It does not if a class has no
-        videos or the classes are not in alphabetical order; then pass `classes` to it.
+        videos or the classes are not in alphabetical order; then pass `class_names` to it.
 
     Raises:
         ValueError: if a list cannot hold the videos: they are records, have several classes, or
@@ -207,7 +209,7 @@ def write_list(path, videos):
 
     ```python
     survey = survey_videos(videos)
-    write_list("readable.csv", videos.take(survey.readable))
+    write_list("readable.csv", videos.select(survey.readable))
     ```
     """
     if videos.multi_label:
@@ -216,7 +218,7 @@ def write_list(path, videos):
             "per video. Remove the unreadable ones from the file that lists them."
         )
     paths = [os.path.abspath(each) for each in videos.paths]
-    names = [videos.classes[label] for label in videos.labels]
+    names = [videos.class_names[label] for label in videos.labels]
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         csv.writer(file).writerows([("path", "label"), *zip(paths, names, strict=True)])
     # Names may hold anything; whether a list can hold them is what its reader finds.
@@ -224,12 +226,12 @@ def write_list(path, videos):
         again = read_list(path)
     except (OSError, ValueError) as fault:
         raise ValueError(f"`videos` cannot be written as a list: {fault}") from fault
-    if list(again.paths) != paths or [again.classes[label] for label in again.labels] != names:
+    if list(again.paths) != paths or [again.class_names[label] for label in again.labels] != names:
         raise ValueError(
             "`videos` cannot be written as a list, since names of files or classes begin or end "
             "with spaces. Rename these, or remove the unreadable videos where they are."
         )
-    return again.classes == videos.classes
+    return again.class_names == videos.class_names
 
 
 def _look_at(videos, index, deep):

@@ -141,7 +141,7 @@ def test_we_read_what_its_utilities_write(tmp_path):
     tfexample_utils.dump_to_tfrecord(path, written)
     videos = read_records(path)
     assert videos.labels.tolist() == [4, 1]
-    assert videos.classes == ("0", "1", "2", "3", "4")
+    assert videos.class_names == ("0", "1", "2", "3", "4")
     for address, example in zip(videos.paths, written, strict=True):
         decoded = video_input.Decoder().decode(example.SerializeToString())
         expected = preprocess_ops_3d.decode_image(decoded[video_input.IMAGE_KEY], 3)
@@ -158,7 +158,7 @@ def test_we_read_pictures_without_loss_and_several_labels(tmp_path):
     tfexample_utils.put_int64_to_context(example, 2)
     example.context.feature[tfexample_utils.LABEL_KEY].int64_list.value.append(0)
     tfexample_utils.dump_to_tfrecord(path, [example])
-    videos = read_records(path, classes=CLASSES)
+    videos = read_records(path, class_names=CLASSES)
     assert videos.labels.tolist() == [[1, 0, 1]]
     video = open_video(videos.paths[0])
     assert video.info.codec == "png"

@@ -121,7 +121,7 @@ def main(source, work, overwriting):
     source, work = pathlib.Path(source), pathlib.Path(work)
     videos = read_folder(source)
     # The changes of names are as many with fewer videos.
-    plan = make_plan(videos.take(range(0, len(videos), 3)), shards=2)
+    plan = make_plan(videos.select(range(0, len(videos), 3)), shards=2)
     wait(fork(lambda: prepare_videos(plan, work / "complete")))
     complete = files_in(work / "complete")
     if overwriting == "overwriting":

@@ -53,7 +53,7 @@ def broken(videos, tmp_path):
     paths = [shutil.copy(path, tmp_path) for path in videos.paths]
     for number in (2, 7):
         os.truncate(paths[number], 300)
-    return VideoList(paths, videos.labels, videos.classes)
+    return VideoList(paths, videos.labels, videos.class_names)
 
 
 def note_settings(plan, folder):
@@ -69,7 +69,7 @@ def test_each_video_is_read_back_with_its_label(plan, prepared):
         for shard, entry in manifest["shards"].items()
         for record in entry["records"]
     }
-    assert videos.classes == ("a", "b", "c")
+    assert videos.class_names == ("a", "b", "c")
     assert sorted(names[path] for path in videos.paths) == sorted(plan.names)
     for path, label in zip(videos.paths, videos.labels, strict=True):
         number = plan.names.index(names[path])
@@ -128,7 +128,7 @@ def test_many_labels_and_events_are_read_back(videos, tmp_path):
     labels[0] = 0
     labels[1, 2] = 1
     events = [((number % 3, 0.1, 0.2 + number),) for number in range(12)]
-    listed = VideoList(videos.paths, labels, videos.classes, events=events)
+    listed = VideoList(videos.paths, labels, videos.class_names, events=events)
     plan = make_plan(listed)
     prepare_videos(plan, tmp_path / "out")
     again = read_records(tmp_path / "out")
@@ -139,7 +139,7 @@ def test_many_labels_and_events_are_read_back(videos, tmp_path):
 
 def test_one_label_in_a_table_stays_a_table(videos, tmp_path):
     labels = np.eye(3)[np.arange(12) % 3]
-    prepare_videos(make_plan(VideoList(videos.paths, labels, videos.classes)), tmp_path / "out")
+    prepare_videos(make_plan(VideoList(videos.paths, labels, videos.class_names)), tmp_path / "out")
     assert read_records(tmp_path / "out").labels.shape == (12, 3)
 
 
@@ -147,7 +147,7 @@ def test_a_class_without_videos_keeps_its_place(videos, tmp_path):
     listed = VideoList(videos.paths[:2], [0, 2], ["a", "nobody", "c"])
     prepare_videos(make_plan(listed), tmp_path / "out")
     again = read_records(tmp_path / "out")
-    assert again.classes == ("a", "nobody", "c")
+    assert again.class_names == ("a", "nobody", "c")
     assert sorted(again.labels) == [0, 2]
 
 
@@ -376,7 +376,7 @@ def test_a_url_of_something_else_is_refused(plan, url):
 
 
 def test_another_plan_at_a_url_is_refused_or_overwrites(videos, plan, prepared, url):
-    prepare_videos(make_plan(videos.take(range(3)), shards=3), url)
+    prepare_videos(make_plan(videos.select(range(3)), shards=3), url)
     fsspec.filesystem("memory").pipe_file(f"{url}/notes.txt", b"mine")
     with pytest.raises(FileExistsError, match="with other settings: videos was 3, is 12"):
         prepare_videos(plan, url)

@@ -172,6 +172,9 @@ def test_more_videos_than_are_looked_at_at_a_time_stay_in_order(made):
 def test_classes_are_counted():
     videos = VideoList("abc", [2, 0, 2], ["jump", "run", "walk"])
     assert inspect.count_classes(videos) == (1, 0, 2)
+    videos = VideoList("abc", [-1, 0, -1], ["jump", "run", "walk"])
+    assert inspect.count_classes(videos) == (1, 0, 0)
+    assert [inspect.class_names(videos, n) for n in range(3)] == [[], ["jump"], []]
 
 
 def test_a_video_of_several_classes_counts_in_each():
@@ -228,7 +231,7 @@ def test_the_list_is_read_back(name, tmp_path):
     assert inspect.write_list(tmp_path / "list.csv", videos)
     again = read_list(tmp_path / "list.csv")
     assert again.paths == videos.paths
-    assert again.classes == videos.classes
+    assert again.class_names == videos.class_names
     assert again.labels.tolist() == [0, 1]
 
 
@@ -250,7 +253,7 @@ OTHER_CLASSES = {
 def test_classes_that_are_read_otherwise_are_told(labels, classes, tmp_path):
     videos = videos_at(tmp_path, ["a.mp4", "b.mp4"], labels, classes)
     assert not inspect.write_list(tmp_path / "list.csv", videos)
-    assert read_list(tmp_path / "list.csv", classes=classes).labels.tolist() == labels
+    assert read_list(tmp_path / "list.csv", class_names=classes).labels.tolist() == labels
 
 
 IMPOSSIBLE = {
