@@ -13,7 +13,7 @@ from official.vision.tasks import video_classification
 from keras_nonlocal.data.record_lists import read_records
 from keras_nonlocal.lists.video_list import VideoList
 from keras_nonlocal.prepare.convert import make_plan, prepare_videos
-from keras_nonlocal.video.reading import open_video
+from keras_nonlocal.video.open import open_video
 from tests.made_videos import moving_bars, write
 
 FRAMES, HEIGHT, WIDTH = 9, 32, 44

@@ -22,7 +22,7 @@ from keras_nonlocal.prepare.convert import (
     merge_shards,
     prepare_videos,
 )
-from keras_nonlocal.video.reading import probe_video
+from keras_nonlocal.video.open import probe_video
 
 from .conftest import files_in
 
@@ -234,7 +234,9 @@ def test_a_file_that_cannot_grow_is_said(plan, prepared, tmp_path):
     # Python leaves the signal aside that comes with it, so that writing fails.
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
-        with pytest.raises(OSError, match="tfrecord' cannot be written: File too large.*Free space"):
+        with pytest.raises(
+            OSError, match="tfrecord' cannot be written: File too large.*Free space"
+        ):
             prepare_videos(plan, tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -287,7 +289,9 @@ def test_a_manifest_of_something_else_stays(overwrite, plan, tmp_path):
 
 def test_another_plan_is_refused_when_finished(videos, prepared):
     before = files_in(prepared)
-    with pytest.raises(FileExistsError, match="prepared with other settings: quality was 90, is 50"):
+    with pytest.raises(
+        FileExistsError, match="prepared with other settings: quality was 90, is 50"
+    ):
         prepare_videos(make_plan(videos, shards=4, quality=50), prepared)
     assert files_in(prepared) == before
 
@@ -326,7 +330,9 @@ def test_overwriting_removes_what_was_prepared_and_nothing_else(videos, prepared
 def test_two_processes_do_not_prepare_at_a_time(plan, tmp_path):
     (tmp_path / "out" / ".preparing").mkdir(parents=True)
     with files.locked(tmp_path / "out" / ".preparing" / "lock"):
-        with pytest.raises(BlockingIOError, match="Another process prepares videos into this folder: '.*out'"):
+        with pytest.raises(
+            BlockingIOError, match="Another process prepares videos into this folder: '.*out'"
+        ):
             prepare_videos(plan, tmp_path / "out")
     prepare_videos(plan, tmp_path / "out")
 
@@ -476,10 +482,16 @@ def test_a_task_counts_broken_videos_in_the_whole_list(broken, tmp_path):
 
 ERRORS = {
     "workers": ({"workers": 0}, "`workers` must be at least 1. Received: workers=0"),
-    "on_error": ({"on_error": "ignore"}, '`on_error` must be "skip" or "raise". Received: .*ignore'),
+    "on_error": (
+        {"on_error": "ignore"},
+        '`on_error` must be "skip" or "raise". Received: .*ignore',
+    ),
     "max_broken": ({"max_broken": 5}, "`max_broken` must be a share between 0 and 1.*=5"),
     "shard": ({"shard": (4, 4)}, "`shard` must be .index, count. .*shard=.4, 4"),
-    "overwrite": ({"shard": (0, 4), "overwrite": True}, "`overwrite` must not be given with `shard`"),
+    "overwrite": (
+        {"shard": (0, 4), "overwrite": True},
+        "`overwrite` must not be given with `shard`",
+    ),
 }
 
 
