@@ -1,6 +1,8 @@
 """A preparation is complete and repeatable, does no damage, and says what is wrong."""
 
 import concurrent.futures
+import functools
+import http.server
 import json
 import os
 import resource
@@ -393,6 +395,47 @@ def test_another_plan_at_a_url_is_refused_or_overwrites(videos, plan, prepared, 
 def test_a_url_with_a_pattern_is_refused(plan):
     with pytest.raises(ValueError, match=r"must not contain `\*`.*'memory://out/\*'"):
         prepare_videos(plan, "memory://out/*")
+
+
+@pytest.fixture(scope="session")
+def server(source):
+    """The URL of an HTTP server of the videos of `source`."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    handler = functools.partial(Handler, directory=source)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("at", ["memory", "http"])
+def test_videos_at_urls_give_the_same_files(at, plan, prepared, source, url, tmp_path, request):
+    root = request.getfixturevalue("server") if at == "http" else "memory://prepared/videos"
+    if at == "memory":
+        fsspec.filesystem("memory").put(str(source), "/prepared/videos", recursive=True)
+    urls = [f"{root}/{name}" for name in plan.names]
+    videos = VideoList(urls, plan.videos.labels, plan.videos.class_names)
+    prepare_videos(make_plan(videos, shards=4), url)
+    assert files_at(url) == files_in(prepared)
+
+
+def test_missing_videos_at_urls_are_listed_and_tried_again(source, url):
+    system = fsspec.filesystem("memory")
+    system.put(str(source), "/prepared/videos", recursive=True)
+    gone = system.cat_file("/prepared/videos/b/01.mp4")
+    videos = VideoList(
+        ["memory://prepared/videos/a/00.mp4", "memory://prepared/videos/b/01.mp4"], [0, 1], "ab"
+    )
+    system.pipe_file("/prepared/videos/b/01.mp4", b"no video")
+    plan = make_plan(videos, shards=2)
+    with pytest.raises(ValueError, match="`max_broken`.*Received: 1, such as: .*b/01.mp4"):
+        prepare_videos(plan, url)
+    system.pipe_file("/prepared/videos/b/01.mp4", gone)
+    assert prepare_videos(plan, url)["videos"] == 2
 
 
 def fail_at(number, monkeypatch):
