@@ -83,8 +83,8 @@ def clip_dataset(
 
     Returns:
         A `tf.data.Dataset` of `(clips, labels)`: RGB pixels from 0 to 255 of shape `(batch,
-        frames, crop, crop, 3)`, uint8, or float32 where `color`, `augment` or `mix` make floats
-        of them; and int32 `(batch,)`, or float32 `(batch, classes)` for several labels per video.
+        frames, crop, crop, 3)`, uint8, unless `augment` or `mix` make floats of them; and int32
+        `(batch,)`, or float32 `(batch, classes)` for several labels per video.
         In testing with several views per video, the clips are `(batch, views, frames, crop, crop,
         3)`, the crops of the first clip first. Training leaves out the remainder that fills no
         batch. Networks built with `include_preprocessing=False` need `preprocess_input` mapped

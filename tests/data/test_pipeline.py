@@ -156,9 +156,9 @@ def test_segments_span_the_video(videos):
     np.testing.assert_array_equal(clips[2], transforms.center_crop(32)(frames))
 
 
-@pytest.mark.parametrize("change, expected", [({}, "uint8"), ({"color": 0.1}, "float32")])
-def test_pixels_stay_bytes_where_nothing_needs_floats(videos, change, expected):
-    assert training(videos, **change).element_spec[0].dtype == expected
+@pytest.mark.parametrize("change", [{}, {"color": 0.1}], ids=["crop", "color"])
+def test_pixels_stay_bytes(videos, change):
+    assert training(videos, **change).element_spec[0].dtype == "uint8"
 
 
 def test_augment_sees_pixels_and_batches_have_what_it_returns(videos):
