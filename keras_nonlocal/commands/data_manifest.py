@@ -172,10 +172,10 @@ def write_validation(run, chosen, training, validation):
         List of words: a source, and options.
     """
     names = os.path.join(run, CLASSES)
-    files.write_whole(names, "".join(f"{name}\n" for name in training.classes), run)
+    files.write_whole(names, "".join(f"{name}\n" for name in training.class_names), run)
     if os.path.exists(chosen.validation):
         options = {"--format": chosen.format, "--videos": chosen.videos}
-        options.update({"--classes": chosen.classes, "--layout": chosen.layout})
+        options.update({"--classes": chosen.class_names, "--layout": chosen.layout})
         given = itertools.chain(*((key, value) for key, value in options.items() if value))
         return [chosen.validation, *given]
     if validation.multi_label or "@" in "".join(validation.paths):

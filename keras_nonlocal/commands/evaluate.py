@@ -70,9 +70,9 @@ def run(chosen):
     reporting.check_report_arguments(chosen)
     chosen.title = chosen.title or f"{chosen.model} on {chosen.source}"
     names = None
-    if chosen.classes and sources.names_classes(chosen.source):
+    if chosen.class_names and sources.names_classes(chosen.source):
         # Then they are the network's, of which the source may have some alone.
-        names, chosen.classes = chosen.classes, None
+        names, chosen.class_names = chosen.class_names, None
     with sources.missing_told() as missing:
         videos = sources.read_source(chosen)
     network = load_network(chosen.model, chosen.source_of_weights, chosen.clip, chosen.crop)
@@ -85,7 +85,11 @@ def run(chosen):
         "clip": network.clip,
         "clips": chosen.clips,
         "convention": chosen.convention or network.convention,
-        **{key: value for key, value in options.items() if key not in ("on_error", "max_broken")},
+        **{
+            key: value
+            for key, value in options.items()
+            if key not in ("on_error", "max_error_rate")
+        },
     }
     if missing:
         settings["missing"] = " ".join(missing)
@@ -100,7 +104,7 @@ def run(chosen):
         scores = evaluation.evaluate_videos(
             network.model,
             videos,
-            lambda rest: data.clip_dataset(rest, clip, **options),
+            lambda rest: data.evaluation_clips(rest, clip, **options),
             **more,
             settings=settings,
             overwrite=bool(chosen.out and chosen.overwrite),
@@ -121,7 +125,7 @@ def _told_at_the_end():
     log = logging.getLogger("keras_nonlocal")
 
     def is_of_others(record):
-        return record.module != "failures"
+        return record.module != "loader"
 
     log.addFilter(is_of_others)
     try:
@@ -131,19 +135,19 @@ def _told_at_the_end():
 
 
 def _view_options(chosen, network):
-    """The arguments of `clip_dataset`, and its sampler."""
+    """The arguments of `evaluation_clips`, and its sampler."""
     short_side = chosen.short_side or (network.crop if chosen.crops == 3 else None)
     convention = chosen.convention or network.convention
     sampler = data.UniformClipSampler(network.clip, chosen.clips, convention)
     views = chosen.clips * chosen.crops
     return {
-        "crop": network.crop,
-        "short_side": short_side,
-        "crops_per_clip": chosen.crops,
+        "size": network.crop,
+        "scale": short_side,
+        "num_crops": chosen.crops,
         # Batches of about 30 views, so that the clips that wait fit into memory.
         "batch_size": max(30 // views, 1),
         "on_error": "skip",
-        "max_broken": 1.0,
+        "max_error_rate": 1.0,
     }, sampler
 
 
@@ -153,18 +157,18 @@ def _number_classes(videos, names):
     Returns:
         The list; and Python that does the same, or nothing if nothing was to be done.
     """
-    if names is None or videos.classes == tuple(names) or videos.multi_label:
+    if names is None or videos.class_names == tuple(names) or videos.multi_label:
         return videos, ""
     names = tuple(names)
-    if all(name.isdecimal() and int(name) < len(names) for name in videos.classes):
+    if all(name.isdecimal() and int(name) < len(names) for name in videos.class_names):
         # A list of numbers, which are the network's own.
-        numbers = [int(name) for name in videos.classes]
-        line = "numbers = [int(name) for name in videos.classes]"
-    elif set(videos.classes) <= set(names):
-        numbers = [names.index(name) for name in videos.classes]
-        line = "numbers = [model.class_names.index(name) for name in videos.classes]"
+        numbers = [int(name) for name in videos.class_names]
+        line = "numbers = [int(name) for name in videos.class_names]"
+    elif set(videos.class_names) <= set(names):
+        numbers = [names.index(name) for name in videos.class_names]
+        line = "numbers = [model.class_names.index(name) for name in videos.class_names]"
     else:
-        strange = [name for name in videos.classes if name not in names]
+        strange = [name for name in videos.class_names if name not in names]
         raise ValueError(
             f"SOURCE must have classes that the network knows. Received: {strange[0]!r}"
             f"{f' and {len(strange) - 1} others' if strange[1:] else ''}. The network's are "
@@ -175,10 +179,10 @@ def _number_classes(videos, names):
     lines = f"""\
 {line}
 videos = dataclasses.replace(
-    videos, labels=[numbers[n] for n in videos.labels], classes=model.class_names, events=None
+    videos, labels=[numbers[n] for n in videos.labels], class_names=model.class_names, events=None
 )
 """
-    return dataclasses.replace(videos, labels=labels, classes=names, events=None), lines
+    return dataclasses.replace(videos, labels=labels, class_names=names, events=None), lines
 
 
 def _write_python(chosen, network, renumbering, options, more, settings):
@@ -191,7 +195,7 @@ def _write_python(chosen, network, renumbering, options, more, settings):
     )
     read = {
         key: getattr(chosen, key)
-        for key in ("videos", "format", "classes", "separator", "layout", "split", "part")
+        for key in ("videos", "format", "class_names", "separator", "layout", "split", "part")
         if getattr(chosen, key) is not None
     }
     read |= {"missing": "drop"} if chosen.drop_missing else {}
@@ -211,7 +215,7 @@ videos = {calls.write_call("knl.data.read_videos", chosen.source, **read)}
 
 def make_views(videos):
     clips = {sampler}
-    return knl.data.clip_dataset(
+    return knl.data.evaluation_clips(
         videos, clips, {views[:-1]}
     )
 

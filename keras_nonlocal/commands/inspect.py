@@ -101,7 +101,7 @@ def _draw_sample(videos, chosen):
     if not chosen.sample or chosen.sample >= len(videos):
         return videos
     generator = np.random.default_rng(chosen.seed)
-    return videos.take(np.sort(generator.choice(len(videos), chosen.sample, replace=False)))
+    return videos.select(np.sort(generator.choice(len(videos), chosen.sample, replace=False)))
 
 
 def _facts(source, videos, survey, clip):
@@ -112,7 +112,7 @@ def _facts(source, videos, survey, clip):
         "source": str(source),
         "listed": len(videos),
         "looked_at": len(looked_at),
-        "classes": dict(zip(videos.classes, counts, strict=True)),
+        "classes": dict(zip(videos.class_names, counts, strict=True)),
         "videos_a_class": dataclasses.asdict(spread_of(counts)),
         "frames": dataclasses.asdict(survey.spread("frames")),
         "duration": dataclasses.asdict(survey.spread("duration")),
@@ -216,13 +216,14 @@ def _write_outputs(chosen, survey, clips, clip):
         printing.complain("warning", f"{chosen.sheet} is not written, as no video can be read.")
     if chosen.write_list:
         with destination.written_beside(chosen.write_list) as path:
-            same_classes = write_list(path, survey.videos.take(survey.readable))
+            same_classes = write_list(path, survey.videos.select(survey.readable))
         written.append(f"Wrote {chosen.write_list}, {len(survey.readable):,} videos")
         if not same_classes:
             printing.complain(
                 "warning",
                 f"{chosen.write_list} is read with its classes numbered anew, by the alphabet and "
-                "without those that have no video left. Give `read_list` the names: classes=[...].",
+                "without those that have no video left. "
+                "Give `read_list` the names: class_names=[...].",
             )
     if written and not chosen.json:
         print("", *map(printing.printable, written), sep="\n")

@@ -25,7 +25,9 @@ def add_source_arguments(parser):
     parser.add_argument(
         "--videos", metavar="DIR", help="folder of the videos that SOURCE lists, if it is another"
     )
-    parser.add_argument("--classes", metavar="FILE", help="names of the classes, one a line")
+    parser.add_argument(
+        "--classes", dest="class_names", metavar="FILE", help="names of the classes, one a line"
+    )
     parser.add_argument(
         "--layout", help='what stands in the rows of a list, such as "path length label"'
     )
@@ -50,7 +52,7 @@ def read_source(chosen):
         chosen.source,
         videos=chosen.videos,
         format=chosen.format,
-        classes=chosen.classes,
+        class_names=chosen.class_names,
         separator=chosen.separator,
         layout=chosen.layout,
         split=chosen.split,

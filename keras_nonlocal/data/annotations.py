@@ -44,13 +44,18 @@ FORMATS = {
 # Which arguments of `read_videos` go to the reader of a format, and what they are called there.
 _ARGUMENTS = {
     "folder": {},
-    "records": {"classes": "classes"},
-    "list": {"videos": "root", "classes": "classes", "separator": "separator", "layout": "layout"},
-    "kinetics": {"videos": "videos", "classes": "classes"},
-    "ucf101": {"videos": "videos", "classes": "class_index"},
+    "records": {"class_names": "class_names"},
+    "list": {
+        "videos": "root",
+        "class_names": "class_names",
+        "separator": "separator",
+        "layout": "layout",
+    },
+    "kinetics": {"videos": "videos", "class_names": "class_names"},
+    "ucf101": {"videos": "videos", "class_names": "class_index"},
     "hmdb51": {"videos": "videos", "split": "split", "part": "part"},
-    "something-something": {"videos": "videos", "classes": "labels"},
-    "charades": {"videos": "videos", "classes": "classes"},
+    "something-something": {"videos": "videos", "class_names": "labels"},
+    "charades": {"videos": "videos", "class_names": "class_names"},
 }
 
 
@@ -58,7 +63,7 @@ def read_videos(
     source,
     videos=None,
     format=None,
-    classes=None,
+    class_names=None,
     separator=None,
     layout=None,
     split=None,
@@ -76,8 +81,8 @@ def read_videos(
             that `source` lies in.
         format: one of the keys of `FORMATS`: `"folder"`, `"records"`, `"list"`, `"kinetics"`,
             `"ucf101"`, `"hmdb51"`, `"something-something"`, `"charades"`. `None`: found out.
-        classes: names of the classes, or the file that holds them: one name a line, `classInd.txt`
-            of UCF101, the labels of Something-Something, `Charades_v1_classes.txt`.
+        class_names: names of the classes, or the file that holds them: one name a line,
+            `classInd.txt` of UCF101, the labels of Something-Something, `Charades_v1_classes.txt`.
         separator: of a `"list"`.
         layout: of a `"list"`.
         split: of `"hmdb51"`, which needs it.
@@ -113,7 +118,7 @@ def read_videos(
         )
     given = {
         "videos": videos,
-        "classes": classes,
+        "class_names": class_names,
         "separator": separator,
         "layout": layout,
         "split": split,
@@ -130,7 +135,7 @@ def read_videos(
     if format == "folder":
         return read_folder(source)
     if format == "records":
-        return read_records(source, names_of(classes))
+        return read_records(source, names_of(class_names))
     if format == "hmdb51" and not {"split", "part"} <= set(given):
         raise ValueError(
             f"`split` (1, 2 or 3) and `part` ('train' or 'test') must be given with {source!r}, "

@@ -16,7 +16,7 @@ FORMAT = "keras_nonlocal records 1"
 UNFINISHED = ".preparing"
 
 
-def read_records(paths, classes=None):
+def read_records(paths, class_names=None):
     """Lists the videos in TFRecord files, whoever wrote them.
 
     Next to what `keras-nonlocal prepare` wrote stands a manifest that tells everything. Of other
@@ -25,7 +25,7 @@ def read_records(paths, classes=None):
 
     Args:
         paths: a folder of TFRecord files, the path of one, or a sequence of paths.
-        classes: names of all classes. They fix the order, which matters where training and
+        class_names: names of all classes. They fix the order, which matters where training and
             validation lie in two folders written by others. If left out: what the manifest or the
             records say; classes without a name are called by their number.
 
@@ -42,7 +42,7 @@ def read_records(paths, classes=None):
 
     ```python
     videos = read_records("prepared")  # by keras-nonlocal prepare videos prepared
-    training = clip_dataset(videos, "8x8", training=True)
+    clips = training_clips(videos, "8x8")
     ```
     """
     shards = _list_shards(paths)
@@ -60,14 +60,14 @@ def read_records(paths, classes=None):
             "Prepare them again."
         )
     known = [manifest for manifest in manifests.values() if manifest]
-    if classes is None and len(known) == len(manifests) == 1:
-        classes = known[0]["classes"]
-    classes, numbers, events = _number_classes(addresses, labels, classes)
+    if class_names is None and len(known) == len(manifests) == 1:
+        class_names = known[0]["classes"]
+    class_names, numbers, events = _number_classes(addresses, labels, class_names)
     several = any(len(own) != 1 for own in numbers) or any(m["multi_label"] for m in known)
     return VideoList(
         addresses,
-        _multi_hot(numbers, len(classes)) if several else [own[0] for own in numbers],
-        classes,
+        _multi_hot(numbers, len(class_names)) if several else [own[0] for own in numbers],
+        class_names,
         events=events if any(events) else None,
     )
 
@@ -171,8 +171,8 @@ def _number_classes(addresses, labels, classes):
     if len(places) < len(classes):
         twice = next(name for number, name in enumerate(classes) if places[name] != number)
         raise ValueError(
-            f"`classes` must have names of their own. Received: {twice!r} twice. "
-            "Give `classes` that tell them apart."
+            f"`class_names` must have names of their own. Received: {twice!r} twice. "
+            "Give `class_names` that tell them apart."
         )
 
     def number_of(address, number, name=None):
@@ -180,7 +180,7 @@ def _number_classes(addresses, labels, classes):
         place = number if name is None else places.get(name)
         if place is None or place >= len(classes):
             raise ValueError(
-                "`classes` must hold every class of the records. Received: "
+                "`class_names` must hold every class of the records. Received: "
                 f"{number if name is None else name!r} of {address!r}, which is not among the "
                 f"{len(classes)}. Add it in its place."
             )

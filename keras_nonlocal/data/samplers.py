@@ -1,7 +1,7 @@
 """Samplers: which frames of a video make a clip.
 
 A sampler is a callable from `(num_frames, fps, generator, times)` to frame indices of shape
-`(clips, frames)`, with these two sizes as attributes. Datasets take one in place of a `ClipSpec`.
+`(clips, frames)`, with these two sizes as attributes. Loaders take one in place of a `ClipSpec`.
 """
 
 import dataclasses

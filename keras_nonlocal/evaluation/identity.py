@@ -12,8 +12,11 @@ import numpy as np
 
 
 def hash_videos(videos):
-    """Gives the checksum of a list's paths, labels and classes."""
-    text = json.dumps([list(videos.paths), np.asarray(videos.labels).tolist(), *videos.classes])
+    """Returns the checksum of a list's paths, labels, classes and segments."""
+    listed = [list(videos.paths), np.asarray(videos.labels).tolist(), *videos.class_names]
+    if videos.segments is not None:
+        listed.append([videos.time_unit, videos.segments.tolist()])
+    text = json.dumps(listed)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

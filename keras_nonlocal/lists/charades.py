@@ -9,7 +9,7 @@ from keras_nonlocal.lists.video_list import VideoList
 _NUM_CLASSES = 157
 
 
-def read_charades(annotations, videos, classes=None, fps=24.0, missing="raise"):
+def read_charades(annotations, videos, class_names=None, fps=24.0, missing="raise"):
     """Reads annotations of Charades as they were published: `Charades_v1_train.csv` or `_test.csv`.
 
     A video shows several of the 157 classes, or none.
@@ -19,7 +19,8 @@ def read_charades(annotations, videos, classes=None, fps=24.0, missing="raise"):
             `c092 11.90 21.20;c147 0.00 12.60`.
         videos: folder that holds the videos, `<id>.mp4` or another format, or folders of frames
             `<id>`, at any depth.
-        classes: the 157 names, or the path of `Charades_v1_classes.txt`. `None`: `c000` to `c156`.
+        class_names: the 157 names, or the path of `Charades_v1_classes.txt`. `None`: `c000` to
+            `c156`.
         fps: frames per second of the folders of frames; 24 in the published `Charades_v1_rgb`.
         missing: what to do about videos that are not there: `"raise"`, or `"drop"` to leave them
             out and log how many.
@@ -43,13 +44,13 @@ def read_charades(annotations, videos, classes=None, fps=24.0, missing="raise"):
         Sigurdsson et al., "Hollywood in Homes: Crowdsourcing Data Collection for Activity
         Understanding", https://arxiv.org/abs/1604.01753
     """
-    if classes is None:
-        classes = [f"c{number:03d}" for number in range(_NUM_CLASSES)]
-    classes = names_of(classes)
-    if len(classes) != _NUM_CLASSES:
+    if class_names is None:
+        class_names = [f"c{number:03d}" for number in range(_NUM_CLASSES)]
+    class_names = names_of(class_names)
+    if len(class_names) != _NUM_CLASSES:
         raise ValueError(
-            f"`classes` must be the {_NUM_CLASSES} names of Charades' classes. "
-            f"Received: {len(classes)}. Give `Charades_v1_classes.txt` as it was published."
+            f"`class_names` must be the {_NUM_CLASSES} names of Charades' classes. "
+            f"Received: {len(class_names)}. Give `Charades_v1_classes.txt` as it was published."
         )
     rows = []
     for place, row in read_table(annotations, ("id", "actions")):
@@ -66,7 +67,7 @@ def read_charades(annotations, videos, classes=None, fps=24.0, missing="raise"):
     return VideoList(
         [entry.path for entry in entries],
         table_of(labels, _NUM_CLASSES),
-        classes,
+        class_names,
         events=[entry.label for entry in entries],
         fps=fps,
     )

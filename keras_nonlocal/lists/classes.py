@@ -63,7 +63,7 @@ def read_classes(file):
 
 
 def names_of(classes):
-    """The names that an argument `classes` stands for: a tuple, or `None`.
+    """The names that an argument `class_names` stands for: a tuple, or `None`.
 
     Args:
         classes: names, the path of a file of them (see `read_classes`), a number of classes, which
@@ -78,7 +78,7 @@ def names_of(classes):
     names = tuple(classes)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"`classes` must not name a class twice. Received: {twice!r} twice.")
+        raise ValueError(f"`class_names` must not name a class twice. Received: {twice!r} twice.")
     return names
 
 
@@ -118,7 +118,9 @@ def number_labels(file, rows, classes, field="label"):
                 raise fault(file, place, field, rule, text, _propose(text, names))
             if not by_name and not (_is_number(text) and int(text) < size):
                 rule = f"must be a class number in [0, {size})"
-                way_out = "Classes are counted from 0; labels by name need `classes`, their names."
+                way_out = (
+                    "Classes are counted from 0; labels by name need `class_names`, their names."
+                )
                 raise fault(file, place, field, rule, text, way_out)
         found.append([numbers[text] if by_name else int(text) for text in row])
     if names is None:

@@ -33,7 +33,7 @@ def read_folder(directory):
 
     ```python
     videos = read_folder("videos")  # videos/jump/*.mp4, videos/run/*.mp4
-    videos.classes  # ("jump", "run")
+    videos.class_names  # ("jump", "run")
     ```
     """
     directory = os.fspath(directory)

@@ -14,7 +14,7 @@ from keras_nonlocal.lists.rows import read_lines, split_rows
 from keras_nonlocal.lists.video_list import VideoList
 
 
-def read_list(path, root=None, classes=None, separator=None, layout=None, missing="raise"):
+def read_list(path, root=None, class_names=None, separator=None, layout=None, missing="raise"):
     """Reads a list of videos with a path and a label in each row.
 
     That is what PySlowFast, MMAction2, GluonCV and many others train from. A path names a video
@@ -31,10 +31,10 @@ def read_list(path, root=None, classes=None, separator=None, layout=None, missin
     Args:
         path: path of the list.
         root: folder that relative paths in it start from. `None`: the folder of the list.
-        classes: names of the classes in the order of their numbers, a file with one name a line,
-            or the number of classes. `None`: what the labels show, be they names (then in
-            alphabetical order) or numbers (then up to the greatest). Give `training.classes` for
-            the list of the validation videos, which may lack some.
+        class_names: names of the classes in the order of their numbers, a file with one name per
+            line, or the number of classes. `None`: the names among the labels in alphabetical
+            order or, where labels are numbers, all up to the greatest. Pass
+            `training.class_names` for the list of the validation videos, which may lack some.
         separator: `" "`, `","`, `";"` or `"\\t"`, between the fields of a row. `None`: found out.
         layout: what stands in a row, in words parted by spaces: `path`; `length` in frames;
             `label`, or `labels` (all fields that are left or, before another word, one field
@@ -55,7 +55,7 @@ def read_list(path, root=None, classes=None, separator=None, layout=None, missin
     Example:
 
     ```python
-    videos = read_list("train.csv", root="/data/kinetics", classes=400, missing="drop")
+    videos = read_list("train.csv", root="/data/kinetics", class_names=400, missing="drop")
     ```
     """
     root = (os.path.dirname(path) or ".") if root is None else os.fspath(root)
@@ -65,7 +65,7 @@ def read_list(path, root=None, classes=None, separator=None, layout=None, missin
             'Several spaces between fields count as one: give " ".'
         )
     if layout is None and is_frame_list(path):
-        return read_frame_list(path, root, classes, missing)
+        return read_frame_list(path, root, class_names, missing)
     lines = ["" if re.match(r"#(\s|$)", line) else line for line in read_lines(path)]
     separator = separator or _find_separator(lines)
     rows = list(split_rows(path, lines, separator))
@@ -77,7 +77,9 @@ def read_list(path, root=None, classes=None, separator=None, layout=None, missin
     rows = [parse_row(path, line, fields, words, separator) for line, fields in rows]
 
     targets = [os.path.normpath(os.path.join(root, row["path"])) for row in rows]
-    numbers, names = number_labels(path, [(row["place"], row["labels"]) for row in rows], classes)
+    numbers, names = number_labels(
+        path, [(row["place"], row["labels"]) for row in rows], class_names
+    )
     entries = [
         Entry(row["place"], row["path"], target, (labels, row["length"]))
         for row, target, labels in zip(rows, _locate(targets), numbers, strict=True)

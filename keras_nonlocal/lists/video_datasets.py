@@ -11,7 +11,7 @@ from keras_nonlocal.lists.rows import fault, read_lines, read_table
 _CORRECT = "Correct it, or give the file as it was published."
 
 
-def read_kinetics(annotations, videos, classes=None, missing="raise"):
+def read_kinetics(annotations, videos, class_names=None, missing="raise"):
     """Reads a file of annotations of Kinetics-400, -600 or -700 as it was published.
 
     The videos may lie anywhere below `videos`, each called by what was cut out of it,
@@ -23,7 +23,7 @@ def read_kinetics(annotations, videos, classes=None, missing="raise"):
         annotations: path of the CSV file, with columns `label`, `youtube_id`, `time_start` and
             `time_end`.
         videos: folder that holds the videos.
-        classes: names of the classes in the order of their numbers, or a file of them. `None`:
+        class_names: names of the classes in the order of their numbers, or a file of them. `None`:
             those in the annotations, in alphabetical order, which is the published order.
         missing: what to do about videos that are not there: `"raise"`, or `"drop"` to leave them
             out and log how many.
@@ -51,7 +51,7 @@ def read_kinetics(annotations, videos, classes=None, missing="raise"):
             for field in ("time_start", "time_end")
         ]
         rows.append((place, (f"{video}_{times[0]:06d}_{times[1]:06d}", video), row["label"]))
-    return list_named_videos(annotations, rows, videos, classes, missing)
+    return list_named_videos(annotations, rows, videos, class_names, missing)
 
 
 def read_ucf101(split_file, videos, class_index=None, missing="raise"):

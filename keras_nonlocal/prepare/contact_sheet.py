@@ -60,12 +60,12 @@ def spread_over_classes(videos, numbers, count, seed=0):
     numbers = np.asarray(numbers, np.int64)
     labels = videos.labels[numbers]
     waiting = []
-    for label in range(len(videos.classes)):
+    for label in range(len(videos.class_names)):
         shown = labels[:, label] > 0 if videos.multi_label else labels == label
         waiting.append(generator.permutation(numbers[shown]).tolist())
     drawn = {}
     while len(drawn) < count and any(waiting):
-        for label in generator.permutation(len(videos.classes)).tolist():
+        for label in generator.permutation(len(videos.class_names)).tolist():
             if waiting[label] and len(drawn) < count:
                 # A video of several classes stands for the first that draws it.
                 drawn.setdefault(waiting[label].pop(), label)

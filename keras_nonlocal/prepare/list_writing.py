@@ -17,7 +17,7 @@ def write_list(path, videos):
     Returns:
         Whether `read_list` numbers the classes of the list as `videos` does. It does not where
         no video of a class is left, or the names are in another order than the alphabet's; then
-        it must be given `classes`.
+        it must be given `class_names`.
 
     Raises:
         ValueError: if a list cannot say what the videos are: they are records, show several
@@ -27,7 +27,7 @@ def write_list(path, videos):
 
     ```python
     survey = survey_videos(videos)
-    write_list("readable.csv", videos.take(survey.readable))
+    write_list("readable.csv", videos.select(survey.readable))
     ```
     """
     if videos.multi_label:
@@ -36,7 +36,7 @@ def write_list(path, videos):
             "classes a video. Remove the broken ones from the file that lists them."
         )
     paths = [os.path.abspath(each) for each in videos.paths]
-    names = [videos.classes[label] for label in videos.labels]
+    names = [videos.class_names[label] for label in videos.labels]
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         csv.writer(file).writerows([("path", "label"), *zip(paths, names, strict=True)])
     # Names on a disk may hold anything; what the list says of them is best asked of its reader.
@@ -44,9 +44,9 @@ def write_list(path, videos):
         again = read_list(path)
     except (OSError, ValueError) as fault:
         raise ValueError(f"`videos` cannot be written as a list: {fault}") from fault
-    if list(again.paths) != paths or [again.classes[label] for label in again.labels] != names:
+    if list(again.paths) != paths or [again.class_names[label] for label in again.labels] != names:
         raise ValueError(
             "`videos` cannot be written as a list, as names of files or classes begin or end "
             "with spaces. Rename these, or remove the broken videos from where they lie."
         )
-    return again.classes == videos.classes
+    return again.class_names == videos.class_names

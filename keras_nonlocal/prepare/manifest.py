@@ -24,14 +24,14 @@ def write_manifest(plan, shards, directory):
         `reason` each), and `shards`: by name of the file `bytes`, `sha256` and `records`.
     """
     records = [record for shard in shards for record in shard.records]
-    per_class = [0] * len(plan.videos.classes)
+    per_class = [0] * len(plan.videos.class_names)
     for record in records:
         for label in record["labels"]:
             per_class[label] += 1
     manifest = {
         "format": FORMAT,
         "settings": plan.settings,
-        "classes": list(plan.videos.classes),
+        "classes": list(plan.videos.class_names),
         "multi_label": plan.videos.multi_label,
         "videos": len(records),
         "frames": sum(record["frames"] for record in records),

@@ -64,8 +64,8 @@ class Plan:
         frames = None if videos.num_frames is None else videos.num_frames.tolist()
         return {
             "videos": len(videos),
-            "classes": len(videos.classes),
-            "list": _digest([listed, frames, videos.fps, videos.classes, self.shards]),
+            "classes": len(videos.class_names),
+            "list": _digest([listed, frames, videos.fps, videos.class_names, self.shards]),
             "shards": len(self.shards),
             "short_side": self.short_side,
             "quality": self.quality,
@@ -118,6 +118,12 @@ def make_plan(
     ```
     """
     _check(videos, shards, videos_per_shard, short_side, quality, fps)
+    videos.check_labeled("records")
+    if videos.segments is not None or (videos.events and videos.time_unit == "frames"):
+        raise ValueError(
+            "`videos` must be whole videos, with events in seconds, to be stored as records. "
+            "Received: segments, or events in frames. Train on the list itself."
+        )
     names = _name_videos(videos, root)
     if shards is None:
         shards = -(-len(videos) // (videos_per_shard or _VIDEOS_PER_SHARD))

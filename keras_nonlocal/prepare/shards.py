@@ -8,7 +8,7 @@ import os
 from keras_nonlocal import files
 from keras_nonlocal.data.record_lists import UNFINISHED
 from keras_nonlocal.video import framing, sequence_examples
-from keras_nonlocal.video.reading import open_video
+from keras_nonlocal.video.open import open_video
 
 # Any process may be killed between any two system calls of a shard, which are:
 #
@@ -76,7 +76,7 @@ def convert_video(plan, video):
     example = sequence_examples.make_example(
         frames,
         plan.labels_of(video),
-        videos.classes,
+        videos.class_names,
         plan.names[video],
         fps=fps,
         events=plan.events_of(video),

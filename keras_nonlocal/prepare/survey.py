@@ -8,8 +8,8 @@ import statistics
 import numpy as np
 
 from keras_nonlocal.data import ClipSpec, VideoList
-from keras_nonlocal.data.cores import count_cores
-from keras_nonlocal.video.reading import open_video
+from keras_nonlocal.data.workers import count_cores
+from keras_nonlocal.video.open import open_video
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +169,8 @@ def count_classes(videos):
     """
     if videos.multi_label:
         return tuple(int(count) for count in np.asarray(videos.labels).sum(axis=0))
-    return tuple(np.bincount(videos.labels, minlength=len(videos.classes)).tolist())
+    labels = videos.labels[videos.labels >= 0]
+    return tuple(np.bincount(labels, minlength=len(videos.class_names)).tolist())
 
 
 def class_names(videos, number):
@@ -180,7 +181,8 @@ def class_names(videos, number):
         number: of the video in the list.
     """
     label = videos.labels[number]
-    return [videos.classes[n] for n in (np.flatnonzero(label) if videos.multi_label else [label])]
+    numbers = np.flatnonzero(label) if videos.multi_label else [label][: label >= 0]
+    return [videos.class_names[n] for n in numbers]
 
 
 def spread_of(numbers, unknown=0):

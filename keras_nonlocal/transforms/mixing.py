@@ -30,7 +30,7 @@ def mixup(alpha, classes):
     Example:
 
     ```python
-    clips, labels = mixup(0.8, classes=400)(clips, labels)
+    clips = training_clips(videos, "8x8", mix=mixup(0.8, classes=400))
     ```
 
     Reference:

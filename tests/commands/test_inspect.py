@@ -230,7 +230,7 @@ def test_the_list_holds_the_readable_videos(source, capsys):
             *([str(source / f"{name}.mp4"), name[:-2]] for name in names),
         ]
     again = read_list("lists/good.csv")
-    assert again.classes == ("jump", "run")
+    assert again.class_names == ("jump", "run")
     assert again.labels.tolist() == [0, 0, 1, 1]
     assert run(capsys, "inspect", "lists/good.csv")[0] == 0
 
@@ -241,7 +241,7 @@ def test_classes_that_lose_all_videos_are_told(source, capsys):
     code, _, noise = run(capsys, "inspect", "videos", "--write-list", "good.csv", "--json")
     assert code == 1
     assert re.fullmatch(r"keras-nonlocal: warning: good\.csv is read with .*classes=.*\n", noise)
-    assert read_list("good.csv", classes=["jump", "run"]).labels.tolist() == [1, 1, 1]
+    assert read_list("good.csv", class_names=["jump", "run"]).labels.tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("option, name", [("--sheet", "a.png"), ("--write-list", "a.csv")])

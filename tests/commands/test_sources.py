@@ -11,7 +11,7 @@ GIVEN = {
     "nothing": ([], {}),
     "format": (["--format", "ucf101"], {"format": "ucf101"}),
     "videos": (["--videos", "here"], {"videos": "here"}),
-    "classes": (["--classes", "names.txt"], {"classes": "names.txt"}),
+    "classes": (["--classes", "names.txt"], {"class_names": "names.txt"}),
     "layout": (["--layout", "path labels"], {"layout": "path labels"}),
     "separator": (["--separator", ";"], {"separator": ";"}),
     "split and part": (["--split", "2", "--part", "test"], {"split": 2, "part": "test"}),

@@ -269,8 +269,8 @@ def test_the_test_that_it_prints_is_a_command(there, capsys):
     assert words[:3] == ["keras-nonlocal", "evaluate", "runs/first/model.keras"]
     chosen = cli._build_parser(words[1:]).parse_args(words[1:])
     assert (chosen.clip, chosen.source_of_weights) == (None, None)  # The file tells them.
-    listed = knl.data.read_videos(chosen.source, classes=chosen.classes)
-    assert len(listed) == 2 and listed.classes == ("jump", "run")
+    listed = knl.data.read_videos(chosen.source, class_names=chosen.class_names)
+    assert len(listed) == 2 and listed.class_names == ("jump", "run")
     kept = {os.path.relpath(path) for path in listed.paths}
     rows = (there / "runs/first/videos.csv").read_text().splitlines()
     assert kept == {row.split(",")[1] for row in rows if row.startswith("validation,")}
@@ -297,7 +297,7 @@ CHANGES = {
 def test_other_videos_are_named(then, now, message, folder, monkeypatch):
     listed = knl.data.VideoList(["a", "b"], [0, 1], ["x", "y"])
     with pytest.raises(ValueError) as error:
-        keep_and_check(listed.take(then), listed.take(now), folder, monkeypatch)
+        keep_and_check(listed.select(then), listed.select(now), folder, monkeypatch)
     assert message in str(error.value)
 
 
@@ -351,7 +351,7 @@ def test_charades_ends_in_a_sigmoid(given, capsys, monkeypatch):
     listed = read_folder("videos")
     table = np.eye(2, dtype="float32")[listed.labels]
     events = [[(int(label), 0.0, 9.0)] for label in listed.labels]
-    several = knl.data.VideoList(listed.paths, table, listed.classes, events=events)
+    several = knl.data.VideoList(listed.paths, table, listed.class_names, events=events)
     monkeypatch.setattr("keras_nonlocal.commands.sources.read_source", lambda chosen: several)
     code, printed, noise = run(capsys, *WORDS, "--recipe", "charades")
     assert code == 0, noise

@@ -98,7 +98,7 @@ NAMES = [make.__name__ for make in SOURCES]
 def test_read_videos_knows_its_formats(tmp_path, make, expected, named):
     name, classes = expected
     videos = read_videos(**make(tmp_path), format=name if named else None)
-    assert len(videos.classes) == classes
+    assert len(videos.class_names) == classes
     assert all(os.path.exists(path.split("@")[0]) for path in videos.paths)
     # In all sources but those with several labels a video, two videos or more differ.
     assert len({tuple(label) for label in videos.labels.reshape(len(videos), -1)}) > 1
@@ -123,21 +123,21 @@ def test_read_videos_takes_the_file_of_classes(tmp_path, make, file):
     if make is something_something:
         (tmp_path / "something-something-v2-labels.json").rename(tmp_path / file)
     moved = (tmp_path / file).rename(tmp_path / "moved")
-    assert " " in "".join(read_videos(**arguments, classes=moved).classes) or make is ucf101
+    assert " " in "".join(read_videos(**arguments, class_names=moved).class_names) or make is ucf101
 
 
 def test_read_videos_hands_on_what_belongs_to_lists(tmp_path):
     touch(tmp_path, "x/a.mp4", "x/b.mp4")
     source = write(tmp_path / "list.txt", "a.mp4|3|1\nb.mp4|4|0\ngone.mp4|5|0")
-    options = {"separator": "|", "layout": "path length label", "classes": ["u", "v"]}
+    options = {"separator": "|", "layout": "path length label", "class_names": ["u", "v"]}
     videos = read_videos(source, tmp_path / "x", missing="drop", **options)
     assert videos.labels.tolist() == [1, 0]
-    assert videos.classes == ("u", "v")
+    assert videos.class_names == ("u", "v")
 
 
 def test_read_videos_takes_names_of_classes_for_records(tmp_path):
     classes = write(tmp_path / "classes.txt", "jump\nrest\nrun\n")
-    assert read_videos(**records_of_others(tmp_path), classes=classes).classes[2] == "run"
+    assert read_videos(**records_of_others(tmp_path), class_names=classes).class_names[2] == "run"
 
 
 def test_read_videos_tells_of_unfinished_records(tmp_path):
@@ -151,7 +151,7 @@ def test_read_videos_tells_of_unfinished_records(tmp_path):
     ("make", "options", "name"),
     [
         (a_folder, {"videos": "x"}, "videos"),
-        (a_folder, {"classes": ["x"]}, "classes"),
+        (a_folder, {"class_names": ["x"]}, "class_names"),
         (a_list, {"split": 1}, "split"),
         (kinetics, {"layout": "path label"}, "layout"),
         (records, {"videos": "x"}, "videos"),

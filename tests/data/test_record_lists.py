@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras_nonlocal.data.record_lists import read_records
 from keras_nonlocal.lists.video_list import VideoList
 from keras_nonlocal.video import sequence_examples
-from keras_nonlocal.video.reading import probe_video
+from keras_nonlocal.video.open import probe_video
 
 PICTURE = tf.io.encode_jpeg(np.zeros((8, 8, 3), np.uint8)).numpy()
 
@@ -36,7 +36,7 @@ def test_numbers_without_names_are_their_own_names(tmp_path):
     path = write(tmp_path / "a.tfrecord", example(2), example(0))
     videos = read_records(path)
     assert isinstance(videos, VideoList)
-    assert videos.classes == ("0", "1", "2")
+    assert videos.class_names == ("0", "1", "2")
     assert videos.labels.tolist() == [2, 0]
     assert videos.labels.dtype == np.int32
 
@@ -44,13 +44,17 @@ def test_numbers_without_names_are_their_own_names(tmp_path):
 @pytest.mark.parametrize("key", ["clip/label/text", "clip/label/string"])
 def test_names_are_those_in_the_records(key, tmp_path):
     records = [example(2, names=["run"], key=key), example(0, names=["jump"], key=key)]
-    assert read_records(write(tmp_path / "a.tfrecord", *records)).classes == ("jump", "1", "run")
+    assert read_records(write(tmp_path / "a.tfrecord", *records)).class_names == (
+        "jump",
+        "1",
+        "run",
+    )
 
 
 def test_names_alone_are_numbered_by_the_alphabet(tmp_path):
     records = [example(names=["run"]), example(names=["jump"])]
     videos = read_records(write(tmp_path / "a.tfrecord", *records))
-    assert (videos.classes, videos.labels.tolist()) == (("jump", "run"), [1, 0])
+    assert (videos.class_names, videos.labels.tolist()) == (("jump", "run"), [1, 0])
 
 
 def test_several_labels_are_zeros_and_ones(tmp_path):
@@ -62,17 +66,17 @@ def test_several_labels_are_zeros_and_ones(tmp_path):
 def test_given_classes_renumber_by_name(tmp_path):
     records = [example(0, names=["run"]), example(1, names=["jump"])]
     videos = read_records(write(tmp_path / "a.tfrecord", *records), ["jump", "rest", "run"])
-    assert (videos.classes, videos.labels.tolist()) == (("jump", "rest", "run"), [2, 0])
+    assert (videos.class_names, videos.labels.tolist()) == (("jump", "rest", "run"), [2, 0])
 
 
 def test_given_classes_name_numbers(tmp_path):
     videos = read_records(write(tmp_path / "a.tfrecord", example(1)), ["jump", "run", "rest"])
-    assert (videos.classes, videos.labels.tolist()) == (("jump", "run", "rest"), [1])
+    assert (videos.class_names, videos.labels.tolist()) == (("jump", "run", "rest"), [1])
 
 
 def test_one_text_for_several_labels_is_not_their_names(tmp_path):
     records = [example(0, 1, names=["a man jumps, and runs"])]
-    assert read_records(write(tmp_path / "a.tfrecord", *records)).classes == ("0", "1")
+    assert read_records(write(tmp_path / "a.tfrecord", *records)).class_names == ("0", "1")
 
 
 def test_addresses_lead_to_the_records(tmp_path):

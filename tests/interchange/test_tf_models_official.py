@@ -14,7 +14,7 @@ from keras_nonlocal.data.record_lists import read_records
 from keras_nonlocal.lists.video_list import VideoList
 from keras_nonlocal.prepare.conversion import prepare_videos
 from keras_nonlocal.prepare.plan import make_plan
-from keras_nonlocal.video.reading import open_video
+from keras_nonlocal.video.open import open_video
 from tests.made_videos import moving_bars, write
 
 FRAMES, HEIGHT, WIDTH = 9, 32, 44
@@ -142,7 +142,7 @@ def test_we_read_what_its_utilities_write(tmp_path):
     tfexample_utils.dump_to_tfrecord(path, written)
     videos = read_records(path)
     assert videos.labels.tolist() == [4, 1]
-    assert videos.classes == ("0", "1", "2", "3", "4")
+    assert videos.class_names == ("0", "1", "2", "3", "4")
     for address, example in zip(videos.paths, written, strict=True):
         decoded = video_input.Decoder().decode(example.SerializeToString())
         expected = preprocess_ops_3d.decode_image(decoded[video_input.IMAGE_KEY], 3)
@@ -159,7 +159,7 @@ def test_we_read_pictures_without_loss_and_several_labels(tmp_path):
     tfexample_utils.put_int64_to_context(example, 2)
     example.context.feature[tfexample_utils.LABEL_KEY].int64_list.value.append(0)
     tfexample_utils.dump_to_tfrecord(path, [example])
-    videos = read_records(path, classes=CLASSES)
+    videos = read_records(path, class_names=CLASSES)
     assert videos.labels.tolist() == [[1, 0, 1]]
     video = open_video(videos.paths[0])
     assert video.info.codec == "png"

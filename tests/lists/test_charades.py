@@ -17,19 +17,19 @@ def test_charades_gives_labels_and_their_times(tmp_path):
     assert videos.labels.dtype == np.float32
     assert videos.labels.tolist() == one_hot([92, 147], [], classes=157)
     assert videos.events == (((92, 11.9, 21.2), (147, 0.0, 12.6), (92, 25.0, 30.0)), ())
-    assert videos.classes[0] == "c000"
-    assert videos.classes[156] == "c156"
+    assert videos.class_names[0] == "c000"
+    assert videos.class_names[156] == "c156"
 
 
 def test_charades_takes_names_of_classes(tmp_path):
     annotations, folder = charades(tmp_path)
     videos = read_charades(annotations, folder, tmp_path / "Charades_v1_classes.txt")
-    assert videos.classes[92] == "Doing thing 92"
+    assert videos.class_names[92] == "Doing thing 92"
 
 
 def test_charades_needs_all_classes(tmp_path):
     annotations, folder = charades(tmp_path)
-    with pytest.raises(ValueError, match="`classes` must be the 157 names.*Received: 2"):
+    with pytest.raises(ValueError, match="`class_names` must be the 157 names.*Received: 2"):
         read_charades(annotations, folder, ["x", "y"])
 
 

@@ -15,7 +15,7 @@ def paths_in(root):
 
 def test_read_folder_sorts_classes_and_files(tmp_path):
     videos = read_folder(touch(tmp_path, "run/b.mp4", "run/a.avi", "jump/c.mkv"))
-    assert videos.classes == ("jump", "run")
+    assert videos.class_names == ("jump", "run")
     assert videos.paths == tuple(
         str(tmp_path / n) for n in ("jump/c.mkv", "run/a.avi", "run/b.mp4")
     )

@@ -37,7 +37,7 @@ def test_read_list_knows_the_forms_of_others(root, text):
     videos = read(root, text)
     assert names(videos, root) == ["a.mp4", "b.mp4", "c.mp4"]
     assert videos.labels.tolist() == [1, 1, 0]
-    assert videos.classes == ("0", "1")
+    assert videos.class_names == ("0", "1")
     assert videos.num_frames is None
 
 
@@ -89,7 +89,7 @@ def test_read_list_works_from_the_current_folder(root, monkeypatch):
 
 def test_read_list_numbers_names_in_alphabetical_order(root):
     videos = read(root, "a.mp4,riding a bike\nb.mp4,air drumming\nc.mp4,riding a bike\n")
-    assert videos.classes == ("air drumming", "riding a bike")
+    assert videos.class_names == ("air drumming", "riding a bike")
     assert videos.labels.tolist() == [1, 0, 1]
 
 
@@ -99,16 +99,16 @@ def test_read_list_numbers_names_in_alphabetical_order(root):
 def test_read_list_takes_classes_as_given(root, text):
     write(root / "classes.txt", "jump\nfall\nrun\n")
     for classes in (["jump", "fall", "run"], root / "classes.txt"):
-        videos = read(root, text, classes=classes)
-        assert videos.classes == ("jump", "fall", "run")
+        videos = read(root, text, class_names=classes)
+        assert videos.class_names == ("jump", "fall", "run")
         assert videos.labels.tolist() == [2, 0]
 
 
 def test_read_list_takes_a_number_of_classes(root):
-    videos = read(root, "a.mp4 3\n", classes=400)
-    assert len(videos.classes) == 400
-    assert videos.classes[3] == "3"
-    assert read(root, "b.mp4 5\n", classes=videos.classes).labels.tolist() == [5]
+    videos = read(root, "a.mp4 3\n", class_names=400)
+    assert len(videos.class_names) == 400
+    assert videos.class_names[3] == "3"
+    assert read(root, "b.mp4 5\n", class_names=videos.class_names).labels.tolist() == [5]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_read_list_reads_several_labels(root, layout, text, labels):
 
 def test_read_list_reads_several_names(root):
     videos = read(root, "a.mp4,run,air drumming\nb.mp4,jump\n", layout="path labels")
-    assert videos.classes == ("air drumming", "jump", "run")
+    assert videos.class_names == ("air drumming", "jump", "run")
     assert videos.labels.tolist() == one_hot([0, 2], [1], classes=3)
 
 
@@ -176,22 +176,22 @@ def test_read_list_does_not_guess_several_labels(root, text, line):
     [
         (
             "a.mp4 1\nb.mp4 4oo\n",
-            {"classes": 400},
+            {"class_names": 400},
             "line 2, field 'label': must be a class number in \\[0, 400\\). Received: '4oo'",
         ),
-        ("a.mp4 1\nb.mp4 400\n", {"classes": 400}, "line 2.*\\[0, 400\\). Received: '400'"),
+        ("a.mp4 1\nb.mp4 400\n", {"class_names": 400}, "line 2.*\\[0, 400\\). Received: '400'"),
         ("a.mp4 1\nb.mp4 -1\n", {}, "line 2.*must be a class number.*Received: '-1'"),
         ("a.mp4 1\nb.mp4 1.0\n", {}, "line 2.*must be a class number.*Received: '1.0'"),
         ("a.mp4 1\nb.mp4 1600000000\n", {}, "line 2.*must be a class number in"),
         ("clip,verb\na.mp4,1\n", {}, "line 1, field 'label'.*Received: 'verb'"),
         (
             "a.mp4 run\nb.mp4 jmp\n",
-            {"classes": ["jump", "run"]},
+            {"class_names": ["jump", "run"]},
             "line 2.*must be the name of one of the 2 classes. Received: 'jmp'. .* is 'jump'",
         ),
         (
             "a.mp4 run\nb.mp4 xyz\n",
-            {"classes": ["jump", "run"]},
+            {"class_names": ["jump", "run"]},
             "line 2.*Received: 'xyz'. The classes are 'jump', 'run'.",
         ),
         ("a.mp4,1\nb.mp4,\n", {}, "line 2, field 'label': must name a class. Received: ''"),
@@ -322,7 +322,10 @@ def test_read_list_looks_into_each_folder_once(root, monkeypatch):
         ({"layout": "label"}, "`layout` must be made of the words.*Received: layout='label'"),
         ({"layout": "path label labels"}, "Received: layout='path label labels'"),
         ({"layout": "path duration label"}, "Received: layout='path duration label'"),
-        ({"classes": ["x", "x"]}, "`classes` must not name a class twice. Received: 'x' twice"),
+        (
+            {"class_names": ["x", "x"]},
+            "`class_names` must not name a class twice. Received: 'x' twice",
+        ),
     ],
     ids=["missing", "separator", "no_path", "label_and_labels", "unknown_word", "twice"],
 )
@@ -345,7 +348,7 @@ def test_frame_list_gives_folders_with_the_labels_of_all_frames(tmp_path):
 
 def test_frame_list_takes_classes_and_root(tmp_path):
     path = frame_list(tmp_path / "frames")
-    videos = read_list(path.rename(tmp_path / "list.csv"), tmp_path / "frames", classes=157)
+    videos = read_list(path.rename(tmp_path / "list.csv"), tmp_path / "frames", class_names=157)
     assert videos.labels.shape == (2, 157)
 
 

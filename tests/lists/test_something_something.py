@@ -13,7 +13,7 @@ def test_templates_are_classes_by_their_numbers(tmp_path):
     annotations, folder = something_something(tmp_path)
     videos = read_something_something(annotations, folder)
     assert [os.path.relpath(path, folder) for path in videos.paths] == ["78687.webm", "42326"]
-    assert videos.classes == ("Holding something", "Pushing something so that it spins")
+    assert videos.class_names == ("Holding something", "Pushing something so that it spins")
     assert videos.labels.tolist() == [0, 1]
 
 

@@ -27,7 +27,7 @@ def test_kinetics_finds_files_under_all_their_names(tmp_path):
         "air drumming/-AbC_000059_000069.mp4",
         "val/onlyid.webm",
     ]
-    assert videos.classes == ("abseiling", "air drumming", "riding a bike")
+    assert videos.class_names == ("abseiling", "air drumming", "riding a bike")
     assert videos.labels.tolist() == [2, 1, 0]
 
 
@@ -47,8 +47,8 @@ def test_kinetics_takes_the_file_in_the_folder_of_its_class(tmp_path):
 def test_kinetics_takes_classes_as_given(tmp_path):
     annotations, folder = kinetics(tmp_path)
     classes = ("riding a bike", "zumba", "air drumming", "abseiling")
-    videos = read_kinetics(annotations, folder, classes=classes)
-    assert videos.classes == classes
+    videos = read_kinetics(annotations, folder, class_names=classes)
+    assert videos.class_names == classes
     assert videos.labels.tolist() == [0, 2, 3]
 
 
@@ -94,7 +94,7 @@ def test_kinetics_drops_missing_videos(tmp_path):
         read_kinetics(annotations, folder)
     videos = read_kinetics(annotations, folder, missing="drop")
     assert videos.labels.tolist() == [2, 1]
-    assert len(videos.classes) == 3
+    assert len(videos.class_names) == 3
 
 
 def test_kinetics_does_not_take_one_file_for_two_videos(tmp_path):
@@ -111,8 +111,10 @@ def test_ucf101_reads_training_and_testing(tmp_path, file, labels):
     lists, folder = ucf101(tmp_path)
     videos = read_ucf101(lists / file, folder)
     assert videos.labels.tolist() == labels
-    assert videos.classes == ("ApplyEyeMakeup", "Archery", "BenchPress")
-    assert [videos.classes[n] for n in labels] == [n.split("/")[0] for n in names(videos, folder)]
+    assert videos.class_names == ("ApplyEyeMakeup", "Archery", "BenchPress")
+    assert [videos.class_names[n] for n in labels] == [
+        n.split("/")[0] for n in names(videos, folder)
+    ]
 
 
 def test_ucf101_reads_folders_of_frames(tmp_path):
@@ -163,12 +165,12 @@ def test_hmdb51_reads_a_part_of_a_split(tmp_path, split, part, expected):
     splits, folder = hmdb51(tmp_path)
     videos = read_hmdb51(splits, folder, split, part)
     assert names(videos, folder) == expected
-    assert [videos.classes[n] for n in videos.labels] == [n.split("/")[0] for n in expected]
+    assert [videos.class_names[n] for n in videos.labels] == [n.split("/")[0] for n in expected]
 
 
 def test_hmdb51_has_the_same_classes_in_both_parts(tmp_path):
     splits, folder = hmdb51(tmp_path)
-    classes = [read_hmdb51(splits, folder, 1, part).classes for part in ("train", "test")]
+    classes = [read_hmdb51(splits, folder, 1, part).class_names for part in ("train", "test")]
     assert classes == [("brush_hair", "walk")] * 2
 
 

@@ -1,6 +1,7 @@
 """Lists of videos: what fits into one, and their division."""
 
 import dataclasses
+import pathlib
 
 import numpy as np
 import pytest
@@ -23,11 +24,14 @@ def full_list():
         events=[[(0, 1.0, 2.5)], [], [(0, 0, 1), (1, 3, 3)]],
         num_frames=[7, 0, 9],
         fps=24.0,
+        segments=[(0, 4), (1, 2), (2.5, np.inf)],
     )
 
 
 def test_labels_must_match_paths():
-    with pytest.raises(ValueError, match="`labels` must hold one class number a path. Received: 1"):
+    with pytest.raises(
+        ValueError, match="`labels` must hold one class number per path. Received: 1"
+    ):
         VideoList(["a.mp4"], [0, 1], ["x", "y"])
 
 
@@ -92,27 +96,122 @@ def test_multi_label_tells_tables_from_numbers():
     assert not videos_of(2, 2).multi_label
 
 
-def test_take_takes_all_fields():
-    videos = full_list().take([2, 0])
+def test_select_takes_all_fields():
+    videos = full_list().select([2, 0])
     assert videos.paths == ("c", "a")
     assert videos.labels.tolist() == [[1, 1], [1, 0]]
     assert videos.events == (((0, 0, 1), (1, 3, 3)), ((0, 1.0, 2.5),))
     assert videos.num_frames.tolist() == [9, 7]
+    assert videos.segments.tolist() == [[2.5, np.inf], [0, 4]]
     assert videos.fps == 24.0
-    assert videos.classes == ("x", "y")
+    assert videos.class_names == ("x", "y")
 
 
-def test_take_of_nothing_is_empty():
-    assert len(full_list().take([])) == 0
+def test_select_of_nothing_is_empty():
+    assert len(full_list().select([])) == 0
 
 
-def test_take_refuses_masks():
-    with pytest.raises(ValueError, match="`numbers` must be the numbers.*Received: bool values"):
-        full_list().take([True, False, True])
+def test_select_refuses_masks():
+    with pytest.raises(ValueError, match="`indices` must be integers.*Received: bool values"):
+        full_list().select([True, False, True])
+
+
+def test_a_list_is_a_sequence():
+    videos = full_list()
+    assert tuple(videos[2]) == (
+        "c",
+        pytest.approx([1, 1]),
+        (2.5, np.inf),
+        ((0, 0, 1), (1, 3, 3)),
+        9,
+    )
+    assert videos[-3].path == "a"
+    assert tuple(videos_of(1, 2)[1]) == ("1/1.mp4", 1, None, None, None)
+    assert [video.path for video in videos] == ["a", "b", "c"]
+    for part, whole in ((videos[1:], [1, 2]), (videos[::-2], [2, 0]), (videos[3:], [])):
+        assert (part.paths, part.events) == (
+            videos.select(whole).paths,
+            videos.select(whole).events,
+        )
+    for index in (3, -4):
+        with pytest.raises(IndexError, match="below 3"):
+            videos[index]
+
+
+def test_filter_keeps_what_the_function_says():
+    videos = full_list().filter(lambda video: video.num_frames > 0 and video.label[1])
+    assert (videos.paths, videos.labels.tolist()) == (("c",), [[1, 1]])
 
 
 def test_replace_changes_a_field():
     assert dataclasses.replace(full_list(), fps=12.0).fps == 12.0
+
+
+SEGMENTS = {
+    "too_few": ([(0, 1)], "seconds", r"of shape \(videos, 2\), here \(2, 2\)"),
+    "empty": ([(0, 1), (2, 2)], "seconds", r"later end in seconds. Received: \[2.0, 2.0\] for 'b'"),
+    "negative": ([(0, 1), (-1, 2)], "seconds", "later end in seconds"),
+    "nan": ([(0, 1), (1, np.nan)], "seconds", "later end in seconds"),
+    "fraction": ([(0, 1), (0, 2.5)], "frames", r"later end in frames. Received: \[0.0, 2.5\]"),
+    "unit": ([(0, 1), (0, 2)], "ms", "`time_unit` must be"),
+}
+
+
+@pytest.mark.parametrize(("segments", "unit", "message"), SEGMENTS.values(), ids=SEGMENTS)
+def test_segments_must_have_frames(segments, unit, message):
+    with pytest.raises(ValueError, match=message):
+        VideoList(["a", "b"], [0, 0], ["x"], segments=segments, time_unit=unit)
+
+
+def test_a_video_may_have_many_segments():
+    videos = VideoList(
+        ["a", "a"], [0, 0], ["x"], segments=[(0, 2), (2, np.inf)], time_unit="frames"
+    )
+    assert videos.segments.dtype == np.float64
+    assert [video.segment for video in videos] == [(0, 2), (2, np.inf)]
+
+
+def test_videos_without_labels_are_refused_where_labels_are_needed():
+    for videos in (VideoList(["a", "b"]), VideoList(["a", "b"], [-1, -1], ["x"])):
+        assert videos.labels.tolist() == [-1, -1]
+        with pytest.raises(ValueError, match="labels for training.*2 of 2 videos, 'a' first"):
+            videos.check_labeled("training")
+        with pytest.raises(ValueError, match="labels for splitting"):
+            split_videos(videos)
+    full_list().check_labeled("training")
+
+
+def test_class_names_may_be_their_number():
+    assert VideoList(["a"], [2], 3).class_names == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("names", [["x", ""], ["''"], 1.5, None, [3], [" "]], ids=repr)
+def test_class_names_must_be_texts(names):
+    with pytest.raises(ValueError, match="`class_names` must be the names of the classes"):
+        VideoList(["a"], [0], names)
+
+
+def test_paths_may_be_bytes_and_path_objects():
+    paths = [b"a/\xc3\xa9.mp4", pathlib.Path("b.mp4"), "gs://c/d.mp4"]
+    assert VideoList(paths).paths == ("a/\u00e9.mp4", "b.mp4", "gs://c/d.mp4")
+
+
+def test_split_keeps_the_segments_of_a_file_together():
+    paths = [f"{n % 10}.mp4" for n in range(40)]
+    segments = [(n, n + 1) for n in range(40)]
+    videos = VideoList(paths, np.arange(40) % 3, 3, segments=segments)
+    parts = split_videos(videos, validation=0.3, seed=4)
+    assert [len(part) for part in parts] == [28, 12]
+    assert set(parts[0].paths).isdisjoint(parts[1].paths)
+    assert sorted(s[0] for part in parts for s in part.segments) == list(range(40))
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, None])
+def test_split_needs_an_integer_seed(seed):
+    with pytest.raises(
+        ValueError, match=f"`seed` must be an integer from 0. Received: seed={seed}"
+    ):
+        split_videos(videos_of(2, 2), seed=seed)
 
 
 def test_split_is_a_division_within_each_class():

@@ -122,7 +122,7 @@ def main(how, source, work):
     videos = read_folder(source)
     if how != "random":
         # The names of files that change are as many with fewer videos.
-        videos = videos.take(range(0, len(videos), 3))
+        videos = videos.select(range(0, len(videos), 3))
     plan = make_plan(videos, shards=6 if how == "random" else 2)
     wait(fork(lambda: prepare_videos(plan, work / "complete")))
     complete = files_in(work / "complete")

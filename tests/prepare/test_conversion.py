@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 
 from keras_nonlocal import files
-from keras_nonlocal.data.cores import count_cores
 from keras_nonlocal.data.record_lists import read_records
 from keras_nonlocal.lists.video_list import VideoList
 from keras_nonlocal.prepare.conversion import prepare_videos
 from keras_nonlocal.prepare.plan import make_plan
 from keras_nonlocal.prepare.shards import convert_shard
-from keras_nonlocal.video.reading import probe_video
+from keras_nonlocal.video.open import probe_video
 
 from .conftest import files_in
 
@@ -50,7 +49,7 @@ def broken(videos, tmp_path):
     paths = [shutil.copy(path, tmp_path) for path in videos.paths]
     for number in (2, 7):
         os.truncate(paths[number], 300)
-    return VideoList(paths, videos.labels, videos.classes)
+    return VideoList(paths, videos.labels, videos.class_names)
 
 
 def note_settings(plan, folder):
@@ -66,7 +65,7 @@ def test_each_video_is_read_back_with_its_label(plan, prepared):
         for shard, entry in manifest["shards"].items()
         for record in entry["records"]
     }
-    assert videos.classes == ("a", "b", "c")
+    assert videos.class_names == ("a", "b", "c")
     assert sorted(names[path] for path in videos.paths) == sorted(plan.names)
     for path, label in zip(videos.paths, videos.labels, strict=True):
         number = plan.names.index(names[path])
@@ -127,7 +126,7 @@ def test_many_labels_and_events_are_read_back(videos, tmp_path):
     labels[0] = 0
     labels[1, 2] = 1
     events = [((number % 3, 0.1, 0.2 + number),) for number in range(12)]
-    listed = VideoList(videos.paths, labels, videos.classes, events=events)
+    listed = VideoList(videos.paths, labels, videos.class_names, events=events)
     plan = make_plan(listed)
     prepare_videos(plan, tmp_path / "out")
     again = read_records(tmp_path / "out")
@@ -138,7 +137,7 @@ def test_many_labels_and_events_are_read_back(videos, tmp_path):
 
 def test_one_label_in_a_table_stays_a_table(videos, tmp_path):
     labels = np.eye(3)[np.arange(12) % 3]
-    prepare_videos(make_plan(VideoList(videos.paths, labels, videos.classes)), tmp_path / "out")
+    prepare_videos(make_plan(VideoList(videos.paths, labels, videos.class_names)), tmp_path / "out")
     assert read_records(tmp_path / "out").labels.shape == (12, 3)
 
 
@@ -146,7 +145,7 @@ def test_a_class_without_videos_keeps_its_place(videos, tmp_path):
     listed = VideoList(videos.paths[:2], [0, 2], ["a", "nobody", "c"])
     prepare_videos(make_plan(listed), tmp_path / "out")
     again = read_records(tmp_path / "out")
-    assert again.classes == ("a", "nobody", "c")
+    assert again.class_names == ("a", "nobody", "c")
     assert sorted(again.labels) == [0, 2]
 
 
@@ -345,10 +344,6 @@ def test_two_processes_do_not_prepare_at_a_time(plan, tmp_path):
         with pytest.raises(BlockingIOError, match="Another process prepares videos into '.*out'"):
             prepare_videos(plan, tmp_path / "out")
     prepare_videos(plan, tmp_path / "out")
-
-
-def test_cores_are_those_of_the_process():
-    assert 1 <= count_cores() <= os.cpu_count()
 
 
 ERRORS = {

@@ -33,7 +33,7 @@ def test_the_list_is_read_back(name, tmp_path):
     assert write_list(tmp_path / "list.csv", videos)
     again = read_list(tmp_path / "list.csv")
     assert again.paths == videos.paths
-    assert again.classes == videos.classes
+    assert again.class_names == videos.class_names
     assert again.labels.tolist() == [0, 1]
 
 
@@ -55,7 +55,7 @@ OTHER_CLASSES = {
 def test_classes_that_are_read_otherwise_are_told(labels, classes, tmp_path):
     videos = videos_at(tmp_path, ["a.mp4", "b.mp4"], labels, classes)
     assert not write_list(tmp_path / "list.csv", videos)
-    assert read_list(tmp_path / "list.csv", classes=classes).labels.tolist() == labels
+    assert read_list(tmp_path / "list.csv", class_names=classes).labels.tolist() == labels
 
 
 IMPOSSIBLE = {

@@ -126,6 +126,20 @@ def test_options_out_of_range_are_errors(options, message):
         make_plan(videos_of(8), **options)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"labels": None}, "labels for records"),
+        ({"segments": [(0, 1)]}, "must be whole videos"),
+        ({"events": [[(0, 0, 1)]], "time_unit": "frames"}, "events in seconds"),
+    ],
+    ids=["unlabeled", "segments", "events"],
+)
+def test_videos_that_records_cannot_hold_are_errors(fields, message):
+    with pytest.raises(ValueError, match=message):
+        make_plan(VideoList(["/a.mp4"], **{"labels": [0], "class_names": ["x"]} | fields))
+
+
 def test_no_videos_are_an_error():
     with pytest.raises(ValueError, match="`videos` must hold at least one video"):
         make_plan(VideoList([], [], ["any"]))

@@ -171,6 +171,9 @@ def test_more_videos_than_are_looked_at_at_a_time_stay_in_order(made):
 def test_classes_are_counted():
     videos = VideoList("abc", [2, 0, 2], ["jump", "run", "walk"])
     assert survey.count_classes(videos) == (1, 0, 2)
+    videos = VideoList("abc", [-1, 0, -1], ["jump", "run", "walk"])
+    assert survey.count_classes(videos) == (1, 0, 0)
+    assert [survey.class_names(videos, n) for n in range(3)] == [[], ["jump"], []]
 
 
 def test_a_video_of_several_classes_counts_in_each():

@@ -169,7 +169,7 @@ VIDEOS = VideoList(["a.mp4", "b.mp4", "c.mp4"], [0, 2, 1], ["jump", "run", "swim
 
 
 def test_lists_that_fit_pass():
-    check_videos(VIDEOS, VIDEOS.take([1]), classes=3)
+    check_videos(VIDEOS, VIDEOS.select([1]), classes=3)
     table = dataclasses.replace(VIDEOS, labels=np.eye(3)[[0, 2, 1]])
     check_videos(table, labels="several")
 
@@ -180,11 +180,19 @@ def test_labels_outside_the_classes_are_told():
     table = dataclasses.replace(VIDEOS, labels=np.array([[1, 0, 0], [1, 0, 0], [1, 0, 1]]))
     message = "must lie in [0, 2).* Received: 2 for 'c.mp4'"
     assert_told(message, check_videos, table, classes=2, labels="several")
-    assert_told("(validation)", check_videos, VIDEOS.take([0]), VIDEOS, classes=2)
+    assert_told("(validation)", check_videos, VIDEOS.select([0]), VIDEOS, classes=2)
+
+
+def test_videos_without_labels_are_told():
+    unlabeled = dataclasses.replace(VIDEOS, labels=[0, -1, 1])
+    assert_told(
+        "labels for training.* label -1, none, for 1 of 3.*'b.mp4'", check_videos, unlabeled
+    )
+    assert_told("labels for validation", check_videos, VIDEOS, unlabeled)
 
 
 def test_an_empty_list_is_told():
-    empty = VIDEOS.take([])
+    empty = VIDEOS.select([])
     assert_told("training list must hold at least one video", check_videos, empty)
     assert_told("validation list must hold at least one", check_videos, VIDEOS, empty)
 
