@@ -60,7 +60,7 @@ class ClipSource:
     ):
         if not all(hasattr(sampler, name) for name in ("clips", "frames", "__call__")):
             raise ValueError(
-                "`sampler` must choose the frames of clips, as `RandomClipSampler` and `UniformClipSampler` do. "
+                "`sampler` must choose the frames of clips, as `UniformClipSampler` does. "
                 f"Received: sampler={sampler!r}. Pass for example RandomClipSampler('8x8')."
             )
         if len(videos) == 0:
