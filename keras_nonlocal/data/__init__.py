@@ -14,8 +14,8 @@ _NAMES = {
     "data.samplers": "RandomClipSampler TSNSampler UniformClipSampler",
     "data.source": "ClipSource",
     "lists.video_list": "VideoList split_videos",
-    "video.decode": "VideoInfo",
-    "video.reading": "decode_frames open_video probe_video",
+    "video.info": "VideoInfo",
+    "video.open": "decode_frames open_video probe_video",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -4,8 +4,9 @@ import operator
 
 import numpy as np
 
-from keras_nonlocal.video.decode import VideoInfo, empty_pictures, resize_frames
-from keras_nonlocal.video.reading import open_video, probe_video
+from keras_nonlocal.video.info import VideoInfo
+from keras_nonlocal.video.open import open_video, probe_video
+from keras_nonlocal.video.pyav import empty_pictures, resize_frames
 
 
 class ClipSource:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_nonlocal.commands import prepare
 from keras_nonlocal.data.record_lists import read_records
-from keras_nonlocal.video.reading import probe_video
+from keras_nonlocal.video.open import probe_video
 from tests.made_videos import moving_bars, write
 
 from .conftest import run

@@ -83,7 +83,7 @@ def test_the_views_of_an_evaluation_are_those_of_the_source():
     (views, labels), *_ = batches_of(evaluation(num_clips=2, num_crops=3, batch_size=4).dataset())
     frames = noise("3", [20, 22, 24, 26], None)
     # A short side of 18 for a size of 16; the made videos are resized as decoded ones are.
-    from keras_nonlocal.video.decode import resize_frames
+    from keras_nonlocal.video.pyav import resize_frames
 
     expected = transforms.three_crops(16)(resize_frames(frames, 18))
     np.testing.assert_array_equal(views[3, 3:], expected)

@@ -18,7 +18,7 @@ from keras_nonlocal.lists.video_list import VideoList
 from keras_nonlocal.prepare.conversion import prepare_videos
 from keras_nonlocal.prepare.plan import make_plan
 from keras_nonlocal.prepare.shards import convert_shard
-from keras_nonlocal.video.reading import probe_video
+from keras_nonlocal.video.open import probe_video
 
 from .conftest import files_in
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 from keras_nonlocal.data import evaluation_clips
 from keras_nonlocal.lists.video_list import VideoList
 from keras_nonlocal.video import framing, sequence_examples
-from keras_nonlocal.video.decode import resize_frames
-from keras_nonlocal.video.reading import decode_frames, open_video, probe_video
+from keras_nonlocal.video.open import decode_frames, open_video, probe_video
+from keras_nonlocal.video.pyav import resize_frames
 from keras_nonlocal.video.records import Record
 from tests.made_videos import moving_bars
 
