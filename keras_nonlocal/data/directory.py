@@ -52,7 +52,7 @@ def video_dataset_from_directory(
         subset: `"training"`, `"validation"` or `"both"`, with `validation_split`.
         verbose: bool, whether to print how many files were found.
         **options: further arguments of both `training_clips` and `evaluation_clips`: `workers`,
-            `decoder`, `probe`, `on_error`, `max_error_rate`.
+            `decoder`, `probe`, `strict`, `on_error`, `max_error_rate`.
 
     Returns:
         A `tf.data.Dataset` of `(clips, labels)` with the attributes `class_names` and `file_paths`;

@@ -43,6 +43,7 @@ def training_clips(
     class_weight=None,
     decoder=None,
     probe=None,
+    strict=True,
     on_error="raise",
     max_error_rate=0.05,
     shard=None,
@@ -89,6 +90,7 @@ def training_clips(
             `fit(class_weight=...)` takes the largest class.
         decoder: callable from path, frame numbers and short side to frames, see `ClipSource`.
         probe: callable from path to the number of frames, see `ClipSource`.
+        strict: bool, whether a damaged video is an error; `False` decodes what FFmpeg conceals.
         on_error: `"raise"` stops at a video that cannot be read. `"skip"` puts another one, drawn
             at random, in its place, and lists it in `errors`.
         max_error_rate: float, share of unreadable videos at which `"skip"` stops.
@@ -121,7 +123,7 @@ def training_clips(
     sampler = _make_sampler("clips_per_video", clip, clips_per_video, RandomClipSampler)
     if scale is None:
         scale = transforms.short_sides_of(max(check_size(size)))
-    source = ClipSource(videos, sampler, size, scale, 1, True, clip_labels, decoder, probe)
+    source = ClipSource(videos, sampler, size, scale, 1, True, clip_labels, decoder, probe, strict)
     index, count = _find_processes() if shard is None else _check_shard(shard)
     if shard is None and batch_size % count:
         raise ValueError(
@@ -176,6 +178,7 @@ def evaluation_clips(
     label_mode="int",
     decoder=None,
     probe=None,
+    strict=True,
     on_error="raise",
     max_error_rate=0.05,
     shard=None,
@@ -187,7 +190,8 @@ def evaluation_clips(
     `workers` decoded videos and about five batches.
 
     Args:
-        videos, size, workers, label_mode, decoder, probe, deterministic: see `training_clips`.
+        videos, size, workers, label_mode, decoder, probe, strict: see `training_clips`.
+        deterministic: see `training_clips`.
         clip: frames x stride, or a `ClipSpec`: `UniformClipSampler` of it. Or a sampler.
         num_clips: int, clips per video; published accuracies are those of 10.
         num_crops: int, crops per clip: 1 (the middle) or 3 (both ends as well).
@@ -218,7 +222,8 @@ def evaluation_clips(
             f"Received: scale={scale}. Pass the pair to `training_clips` alone."
         )
     sampler = _make_sampler("num_clips", clip, num_clips, UniformClipSampler)
-    source = ClipSource(videos, sampler, size, scale, num_crops, decoder=decoder, probe=probe)
+    readers = {"decoder": decoder, "probe": probe, "strict": strict}
+    source = ClipSource(videos, sampler, size, scale, num_crops, **readers)
     if shard == "auto":
         shard = _find_processes()
         shard = shard if shard[1] > 1 else None
