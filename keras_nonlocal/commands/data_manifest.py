@@ -9,8 +9,7 @@ import os
 import keras
 import numpy as np
 
-from keras_nonlocal import files
-from keras_nonlocal.files import PART
+from keras_nonlocal.files import PART, atomic_write
 from keras_nonlocal.prepare import list_writing
 from keras_nonlocal.runs.folder import FACTS, LOCK
 
@@ -123,7 +122,7 @@ class Keep(keras.callbacks.Callback):
     def _write(self, name, content):
         path = os.path.join(self.run, name)
         if self.overwrite or not os.path.exists(path):
-            with files.written_whole(path, self.run) as file:
+            with atomic_write(path) as file:
                 file.write(content)
 
 
@@ -172,7 +171,8 @@ def write_validation(run, chosen, training, validation):
         List of words: a source, and options.
     """
     names = os.path.join(run, CLASSES)
-    files.write_whole(names, "".join(f"{name}\n" for name in training.class_names), run)
+    with atomic_write(names) as file:
+        file.write("".join(f"{name}\n" for name in training.class_names).encode())
     if os.path.exists(chosen.validation):
         options = {"--format": chosen.format, "--videos": chosen.videos}
         options.update({"--classes": chosen.class_names, "--layout": chosen.layout})
