@@ -175,7 +175,8 @@ def write_validation(run, chosen, training, validation):
     files.write_whole(names, "".join(f"{name}\n" for name in training.class_names), run)
     if os.path.exists(chosen.validation):
         options = {"--format": chosen.format, "--videos": chosen.videos}
-        options.update({"--classes": chosen.class_names, "--layout": chosen.layout})
+        options.update({"--classes": chosen.class_names, "--columns": chosen.columns})
+        options["--time-unit"] = chosen.time_unit
         given = itertools.chain(*((key, value) for key, value in options.items() if value))
         return [chosen.validation, *given]
     if validation.multi_label or "@" in "".join(validation.paths):
