@@ -7,8 +7,8 @@ same h264 files of 340x256, or of 1280x720, in a process of its own:
 
 - ceiling     PyAV alone, in as many processes as there are cores: seek, decode, resize to RGB;
               nothing is cropped or batched
-- mp4         `clip_dataset` of the files: uint8 batches, cropped and mirrored
-- records     `clip_dataset` of the records that `keras-nonlocal prepare` makes of them
+- mp4         `training_clips` of the files: uint8 batches, cropped and mirrored
+- records     `training_clips` of the records that `keras-nonlocal prepare` makes of them
 - decord, opencv   their readers in a pool of as many threads: decoded frames, as the ceiling
 
 All are warmed up, then take turns, round by round; a ratio is the median of the rounds' ratios.
@@ -175,7 +175,7 @@ def batches(videos, clip):
 
     # An epoch is long, as that of a data set: between two of them the cores run dry.
     videos = videos.select(np.tile(np.arange(len(videos)), 100))
-    dataset = knl.data.clip_dataset(videos, clip, batch_size=4, training=True, seed=1)
+    dataset = knl.data.training_clips(videos, clip, batch_size=4, seed=1).dataset()
     for clips, _ in dataset.repeat():
         yield len(clips)
 
@@ -299,7 +299,7 @@ NETWORKS = {
     },
     "NL-I3D R50, 8x8 at 224": {
         "build": {"depth": 50},
-        "clips": {"clip": "8x8", "crop": 224, "batch_size": 4},
+        "clips": {"clip": "8x8", "size": 224, "batch_size": 4},
         "steps": 3,
     },
 }
@@ -315,9 +315,7 @@ def wait_for_input(name, videos, rounds):
     model = knl.NLI3D(classes=1, classifier_activation="sigmoid", **NETWORKS[name]["build"])
     model.compile("sgd", "binary_crossentropy")
     feeds = {
-        source: iter(
-            knl.data.clip_dataset(videos, **NETWORKS[name]["clips"], training=True).repeat()
-        )
+        source: iter(knl.data.training_clips(videos, **NETWORKS[name]["clips"]).dataset().repeat())
         for source, videos in sources.items()
     }
     feeds["one batch"] = itertools.repeat(next(feeds["mp4"]))

@@ -115,8 +115,8 @@ def _film(folder, split, per_class, seed):
     sys.path.insert(0, str(ROOT / "examples"))
     importlib.import_module("camera_motion").make_videos(folder, split, per_class, seed)
     videos = knl.data.read_folder(folder)
-    middle = knl.data.EvenClips("8x2", 1, "mmaction2")
-    batches = list(knl.data.clip_dataset(videos, middle, crop=64, batch_size=32))
+    middle = knl.data.UniformClipSampler("8x2", 1, "mmaction2")
+    batches = list(knl.data.evaluation_clips(videos, middle, 64, batch_size=32).dataset())
     return [np.concatenate([np.asarray(batch[i]) for batch in batches]) for i in (0, 1)]
 
 

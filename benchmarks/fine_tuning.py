@@ -97,7 +97,9 @@ def measure(train, folder, seed, epochs):
     ):
         variable.assign(initializer(variable.shape))
     train(model, training, seed, epochs)
-    views = knl.data.clip_dataset(held_out, **SIZES, batch_size=1, clips_per_video=5)
+    views = knl.data.evaluation_clips(
+        held_out, SIZES["clip"], SIZES["crop"], num_clips=5, batch_size=1
+    ).dataset()
     return knl.evaluation.evaluate_views(model, views).accuracy
 
 
@@ -110,8 +112,8 @@ def train_plainly(model, training, seed, epochs):
     model.compile(
         keras.optimizers.SGD(0.005, momentum=0.9, nesterov=True), "sparse_categorical_crossentropy"
     )
-    clips = knl.data.clip_dataset(training, **SIZES, batch_size=4, training=True, seed=seed)
-    model.fit(clips, epochs=epochs, shuffle=False, verbose=0)
+    clips = knl.data.training_clips(training, SIZES["clip"], SIZES["crop"], batch_size=4, seed=seed)
+    model.fit(clips.dataset(), epochs=epochs, shuffle=False, verbose=0)
 
 
 def train_by_recipe(model, training, seed, epochs):
@@ -122,12 +124,11 @@ def train_by_recipe(model, training, seed, epochs):
 
     recipe = dataclasses.replace(knl.training.FINE_TUNING, epochs=epochs, **SIZES)
     batch_size = recipe.batch_size
-    clips = knl.data.clip_dataset(
-        training, training=True, batch_size=batch_size, seed=seed, **recipe.data
-    )
+    clips = knl.data.training_clips(training, batch_size=batch_size, seed=seed, **recipe.data)
     recipe.prepare(model)
-    recipe.compile(model, steps_per_epoch=len(clips), batch_size=batch_size)
-    model.fit(clips, epochs=epochs, callbacks=recipe.callbacks(), shuffle=False, verbose=0)
+    recipe.compile(model, clips.steps_per_epoch, batch_size=batch_size)
+    dataset, callbacks = clips.dataset(), recipe.callbacks()
+    model.fit(dataset, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0)
 
 
 def read(folder, seed):

@@ -41,20 +41,19 @@ def main():
     )
 
     (checkpoint,) = [c for c in knl.list_weights() if c.name == "camera_motion"]
-    sizes = {"clip": checkpoint.clip, "crop": checkpoint.crop}
+    sizes = {"clip": checkpoint.clip, "size": checkpoint.crop}
     batch_size = min(arguments.batch_size, len(training) * arguments.clips)
     datasets = (
-        knl.data.clip_dataset(
+        knl.data.training_clips(
             training,
             **sizes,
             batch_size=batch_size,
-            training=True,
             clips_per_video=arguments.clips,
             flip=not arguments.no_flip,
             color=0.2,
             seed=arguments.seed,
         ),
-        knl.data.clip_dataset(validation, **sizes, batch_size=batch_size).cache(),
+        knl.data.evaluation_clips(validation, **sizes, batch_size=batch_size).dataset().cache(),
     )
     # Other classes than the checkpoint's start the classifier anew and keep the rest.
     model = knl.NLI3D(weights="camera_motion", class_names=videos.class_names, name="finetuned")
@@ -62,9 +61,9 @@ def main():
         model, out, *datasets, arguments.epochs, learning_rate=arguments.learning_rate
     )
 
-    views = knl.data.clip_dataset(
-        validation, **sizes, batch_size=1, clips_per_video=5, crops_per_clip=3
-    )
+    views = knl.data.evaluation_clips(
+        validation, **sizes, num_clips=5, num_crops=3, batch_size=1
+    ).dataset()
     result = knl.evaluation.evaluate_views(model, views)
     title = f"{result.accuracy:.0%} of {len(validation)} held-out videos"
     pictures.draw_curves({"NLI3D": curves}, out / "learning_curves.png")

@@ -35,7 +35,7 @@ NETWORK = {
     "dropout": 0.2,
 }
 # Clips inside each video, for a cut where one runs over its end would hide the motion.
-MIDDLE, NINE_VIEWS = (knl.data.EvenClips(CLIP, clips, "mmaction2") for clips in (1, 3))
+MIDDLE, NINE_VIEWS = (knl.data.UniformClipSampler(CLIP, clips, "mmaction2") for clips in (1, 3))
 
 
 def make_videos(out, per_class, seed):
@@ -56,23 +56,22 @@ def make_videos(out, per_class, seed):
 
 
 def make_datasets(training, validation, seed):
-    """Makes the two datasets that `fit` takes."""
+    """Makes the clips to train on, and the dataset to validate with."""
     return (
-        knl.data.clip_dataset(
+        knl.data.training_clips(
             training,
             CLIP,
-            crop=CROP,
+            size=CROP,
             batch_size=32,
-            training=True,
-            # Four clips a visit, as decoding most of so short a video costs little more than some.
+            # Four clips per video, as decoding most of so short a one costs little more than some.
             clips_per_video=4,
             # Mirrored or not: a pan to the left is one to the right then, by its name.
-            flip=True,
+            flip="auto",
             color=0.2,
             seed=seed,
         ),
         # The same clips after every epoch: decoded once.
-        knl.data.clip_dataset(validation, MIDDLE, crop=CROP, batch_size=32).cache(),
+        knl.data.evaluation_clips(validation, MIDDLE, CROP, batch_size=32).dataset().cache(),
     )
 
 
@@ -111,7 +110,9 @@ def main():
     training, validation = make_videos(out, arguments.per_class, arguments.seed)
     datasets = make_datasets(training, validation, arguments.seed)
 
-    views = knl.data.clip_dataset(validation, NINE_VIEWS, crop=CROP, batch_size=4, crops_per_clip=3)
+    views = knl.data.evaluation_clips(
+        validation, NINE_VIEWS, CROP, num_crops=3, batch_size=4
+    ).dataset()
     models, curves, results = {}, {}, {}
     for builder in (knl.NLI3D, knl.C2D):
         name = builder.__name__

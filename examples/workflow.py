@@ -53,14 +53,15 @@ def fit(model, out, training, validation, epochs, learning_rate=2e-3):
     Args:
         model: a `keras.Model`; its name names the folder.
         out: folder for that.
-        training, validation: datasets of `(clips, labels)`.
+        training: a `data.ClipLoader`.
+        validation: a dataset of `(clips, labels)`.
         epochs: passes over `training`.
         learning_rate: the highest; it rises for a tenth of the steps and falls like a cosine.
 
     Returns:
         Its learning curves as a list of one dictionary an epoch. `model` has the trained weights.
     """
-    steps = epochs * int(training.cardinality())
+    steps = epochs * training.steps_per_epoch
     low, warmup = 0.1 * learning_rate, {}
     if steps >= 10:
         warmup = {"warmup_steps": steps // 10, "warmup_start": low}
@@ -70,7 +71,7 @@ def fit(model, out, training, validation, epochs, learning_rate=2e-3):
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    batch_size = training.element_spec[0].shape[0]
+    batch_size = training.dataset().element_spec[0].shape[0]
     progress = knl.training.EpochLines(print, batch_size)
     if sys.stderr.isatty():
         progress = knl.training.ProgressBar(batch_size)

@@ -26,6 +26,12 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: (*_LONG, item.path.name).index(item.path.name))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _video_index(tmp_path_factory):
+    """Indexes of the videos of tests, which child processes share, are kept among their files."""
+    os.environ["KERAS_NONLOCAL_VIDEO_INDEX"] = str(tmp_path_factory.mktemp("video-index"))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _settle():
     """Sets what lives already apart, so that the collections between tests need not walk it."""

@@ -50,6 +50,8 @@ def decode_whole(path, errors=()):
     goes on after `errors`, as players do."""
     frames = []
     with av.open(str(path)) as container:
+        # With several threads, FFmpeg conceals damage in other ways.
+        container.streams.video[0].thread_count = 1
         for packet in container.demux(video=0):
             with contextlib.suppress(*errors):
                 frames += [frame.to_ndarray(format="rgb24") for frame in packet.decode()]

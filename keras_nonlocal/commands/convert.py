@@ -153,14 +153,14 @@ def _write_prediction(model, network, chosen, options, to_source):
         keys = ("clip", "mode", "pool2", "crop", "classifier_activation")
         more = {key: options[key] for key in keys if key in options}
         load = calls.write_call("knl.load_checkpoint", chosen.to, source=to_source, **more)
-    size = {"crop": chosen.crop} if chosen.crop not in (None, 224) else {}
-    views = calls.write_call("", model.clip, **size)[1:]
+    size = {"size": chosen.crop} if chosen.crop not in (None, 224) else {}
+    views = calls.write_call("", model.clip, **size)[1:-1]
     activation = ', activation="softmax"' if chosen.logits else ""
     named = "knl.decode_predictions(probabilities)"
     return f"""\
 {imports}
 model = {load}
 videos = knl.data.VideoList(["video.mp4"], labels=[0], class_names=["unknown"])
-views = knl.data.clip_dataset(videos, {views}
+views = knl.data.evaluation_clips(videos, {views}).dataset()
 probabilities, _ = knl.evaluation.predict_views(model, views{activation})
 print({named if model.class_names else "probabilities.argmax(axis=-1)"})"""

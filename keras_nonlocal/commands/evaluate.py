@@ -50,7 +50,7 @@ def add_arguments(parser):
     )
     views.add_argument(
         "--convention",
-        choices=data.samplers.CONVENTIONS,
+        choices=data.samplers.SOURCES,
         help="how clips are spread over a video; as the network's source does",
     )
     views.add_argument(
@@ -85,7 +85,11 @@ def run(chosen):
         "clip": network.clip,
         "clips": chosen.clips,
         "convention": chosen.convention or network.convention,
-        **{key: value for key, value in options.items() if key not in ("on_error", "max_broken")},
+        **{
+            key: value
+            for key, value in options.items()
+            if key not in ("on_error", "max_error_rate")
+        },
     }
     if missing:
         settings["missing"] = " ".join(missing)
@@ -100,7 +104,7 @@ def run(chosen):
         scores = evaluation.evaluate_videos(
             network.model,
             videos,
-            lambda rest: data.clip_dataset(rest, clip, **options),
+            lambda rest: data.evaluation_clips(rest, clip, **options),
             **more,
             settings=settings,
             overwrite=bool(chosen.out and chosen.overwrite),
@@ -121,7 +125,7 @@ def _told_at_the_end():
     log = logging.getLogger("keras_nonlocal")
 
     def is_of_others(record):
-        return record.module != "failures"
+        return record.module != "loader"
 
     log.addFilter(is_of_others)
     try:
@@ -131,19 +135,19 @@ def _told_at_the_end():
 
 
 def _view_options(chosen, network):
-    """The arguments of `clip_dataset`, and its sampler."""
+    """The arguments of `evaluation_clips`, and its sampler."""
     short_side = chosen.short_side or (network.crop if chosen.crops == 3 else None)
     convention = chosen.convention or network.convention
-    sampler = data.EvenClips(network.clip, chosen.clips, convention)
+    sampler = data.UniformClipSampler(network.clip, chosen.clips, convention)
     views = chosen.clips * chosen.crops
     return {
-        "crop": network.crop,
-        "short_side": short_side,
-        "crops_per_clip": chosen.crops,
+        "size": network.crop,
+        "scale": short_side,
+        "num_crops": chosen.crops,
         # Batches of about 30 views, so that the clips that wait fit into memory.
         "batch_size": max(30 // views, 1),
         "on_error": "skip",
-        "max_broken": 1.0,
+        "max_error_rate": 1.0,
     }, sampler
 
 
@@ -184,10 +188,10 @@ videos = dataclasses.replace(
 def _write_python(chosen, network, renumbering, options, more, settings):
     """Python that does what was done."""
     sampler = calls.write_call(
-        "knl.data.EvenClips",
+        "knl.data.UniformClipSampler",
         network.clip,
         clips=chosen.clips,
-        convention=settings["convention"],
+        source=settings["convention"],
     )
     read = {
         key: getattr(chosen, key)
@@ -220,7 +224,7 @@ videos = {calls.write_call("knl.data.read_videos", chosen.source, **read)}
 
 def make_views(videos):
     clips = {sampler}
-    return knl.data.clip_dataset(
+    return knl.data.evaluation_clips(
         videos, clips, {views[:-1]}
     )
 

@@ -147,10 +147,11 @@ def _run(chosen):
         views = _view_options(facts)
         if chosen.quantize == "int8":
             # Where there are few videos, several clips of each: half to calibrate, half to compare.
-            views["clips_per_video"] = -(-2 * LEAST_CALIBRATION_CLIPS // len(videos))
-        clips = data.clip_dataset(videos, **views)
+            views["num_clips"] = -(-2 * LEAST_CALIBRATION_CLIPS // len(videos))
+        clips = data.evaluation_clips(videos, **views).dataset()
         lines.append(f"videos = {calls.write_call('knl.data.read_videos', chosen.clips)}")
-        lines.append(f"clips = knl.data.clip_dataset(videos, {calls.write_call('', **views)[1:]}")
+        views = calls.write_call("", **views)[1:-1]
+        lines.append(f"clips = knl.data.evaluation_clips(videos, {views}).dataset()")
         if not facts.include_preprocessing:
             clips = clips.map(lambda clips, labels: (facts.prepare(clips), labels))
             prepare = f"knl.preprocess_input(clips, {facts.source!r})"
@@ -208,7 +209,7 @@ def _shape_of(chosen):
 
 
 def _view_options(facts):
-    """The arguments of `clip_dataset` for the clips that the network is compared on."""
+    """The arguments of `evaluation_clips` for the clips that the network is compared on."""
     for option, value in (("--source-of-weights", facts.source), ("--clip", facts.clip)):
         if value is None:
             raise ValueError(
@@ -221,7 +222,7 @@ def _view_options(facts):
             "--crop must be given with --clips where MODEL leaves its size open. Received: an "
             f"input of shape {facts.input_shape}."
         )
-    return {"clip": facts.clip, "crop": height, "batch_size": 4}
+    return {"clip": facts.clip, "size": height, "batch_size": 4}
 
 
 def _describe(found):

@@ -144,13 +144,13 @@ def _complete(facts, chosen):
 def _read_clips(video, facts, chosen):
     """Clips of one video as the network takes them."""
     convention = convention_of(facts.source, facts.clip)
-    dataset = data.clip_dataset(
+    views = data.evaluation_clips(
         data.VideoList([video], labels=[0], class_names=["unknown"]),
-        data.EvenClips(facts.clip, chosen.clips, convention),
-        crop=facts.input_shape[1] or chosen.crop or 224,
+        data.UniformClipSampler(facts.clip, chosen.clips, convention),
+        size=facts.input_shape[1] or chosen.crop or 224,
         batch_size=1,
     )
-    ((clips, _),) = dataset.as_numpy_iterator()
+    ((clips, _),) = views.dataset().as_numpy_iterator()
     return facts.prepare(clips if chosen.clips == 1 else clips[0])
 
 

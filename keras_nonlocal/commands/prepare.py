@@ -186,7 +186,7 @@ def _print_manifest(manifest, out, done):
         "\nClips of them in Python:\n\n"
         "import keras_nonlocal as knl\n\n"
         f"videos = {calls.write_call('knl.data.read_records', out)}\n"
-        'clips = knl.data.clip_dataset(videos, "8x8", training=True)'
+        'clips = knl.data.training_clips(videos, "8x8")'
     )
 
 

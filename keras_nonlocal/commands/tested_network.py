@@ -22,6 +22,7 @@ _CONVENTIONS = {
     "pyslowfast": "pyslowfast",
     "pytorchvideo": "pyslowfast",
     "mmaction2": "mmaction2",
+    "tf-models-official": "tf-models-official",
 }
 _CONVERT = "Write a .keras file of it, by keras-nonlocal convert with"
 # Of commands that have no option for what else a file may not tell.
@@ -65,7 +66,7 @@ class TestedNetwork:
 
     @property
     def convention(self):
-        """How the network's source spreads clips over a video, see `EvenClips`."""
+        """How the network's source spreads clips over a video, see `UniformClipSampler`."""
         return convention_of(self.source, self.clip)
 
 
@@ -91,7 +92,7 @@ def check_range_known(model, name):
 
 
 def convention_of(source, clip):
-    """Tells how a source spreads clips over a video, see `EvenClips`."""
+    """Tells how a source spreads clips over a video, see `UniformClipSampler`."""
     if "@" in clip:
         return "pyslowfast"
     return _CONVENTIONS.get(source, "video-nonlocal-net")

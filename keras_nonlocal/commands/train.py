@@ -20,7 +20,7 @@ from keras_nonlocal.commands import (
     training_script,
     training_settings,
 )
-from keras_nonlocal.data import clip_dataset, split_videos
+from keras_nonlocal.data import evaluation_clips, split_videos, training_clips
 from keras_nonlocal.exporting.loading import read_keras_file
 from keras_nonlocal.models import flops
 from keras_nonlocal.models.config import parse_clip
@@ -107,21 +107,20 @@ def _train(chosen, recipe, training, validation, devices, settings):
         keras.utils.set_random_seed(chosen.seed)
         model = _build(chosen, recipe, training.class_names)
         recipe.prepare(model)
-        clips = clip_dataset(
+        clips = training_clips(
             training,
-            training=True,
             batch_size=batch_size,
             seed=chosen.seed,
             **recipe.data,
         )
-        recipe.compile(model, steps_per_epoch=len(clips), batch_size=batch_size)
+        recipe.compile(model, clips.steps_per_epoch, batch_size)
     tests = None
     if validation is not None:
         options = training_settings.validation_options(chosen, batch_size)
-        tests = clip_dataset(validation, recipe.clip, recipe.crop, **options)
+        tests = evaluation_clips(validation, recipe.clip, recipe.crop, **options)
     # `train` does so as well; here it comes before anything is printed or written.
     checks.check_before_training(model, clips, tests)
-    epochs = recipe.count_epochs(len(clips), batch_size)
+    epochs = recipe.count_epochs(clips.steps_per_epoch, batch_size)
     callbacks = recipe.callbacks()
     is_chief = distribution.is_chief()
     finished = not chosen.overwrite and os.path.exists(os.path.join(chosen.folder, FINAL))
@@ -131,7 +130,8 @@ def _train(chosen, recipe, training, validation, devices, settings):
             data_manifest.check_videos(chosen.folder, rows)
         script = training_script.write_script(chosen, recipe, model, batch_size, devices)
         if not finished:
-            _print_plan(chosen, recipe, model, training, validation, epochs, len(clips), devices)
+            steps = clips.steps_per_epoch
+            _print_plan(chosen, recipe, model, training, validation, epochs, steps, devices)
             print(f"\nThe same in Python:\n\n{script}\n", flush=True)
         callbacks.append(data_manifest.Keep(chosen.folder, rows, script, chosen.overwrite))
         callbacks.append(_make_progress(batch_size))

@@ -70,11 +70,11 @@ def _write_videos(chosen):
 
 def _write_datasets(chosen, batch_size):
     options = _write_options(batch_size=batch_size, seed=chosen.seed)
-    lines = [f"clips = knl.data.clip_dataset(training, training=True, {options}, **recipe.data)"]
+    lines = [f"clips = knl.data.training_clips(training, {options}, **recipe.data)"]
     if chosen.validation is not None:
         options = training_settings.validation_options(chosen, batch_size)
         options = _write_options(**options)
-        test = f"knl.data.clip_dataset(validation, recipe.clip, recipe.crop, {options})"
+        test = f"knl.data.evaluation_clips(validation, recipe.clip, recipe.crop, {options})"
         lines.append(f"tests = {test}")
     return lines
 
@@ -90,7 +90,7 @@ def _write_network(chosen, recipe, batch_size, devices):
         load = calls.write_call("keras.saving.load_model", chosen.weights, compile=False)
         lines.append(f"knl.transfer_weights(model, {load})")
     lines.append("recipe.prepare(model)")
-    lines.append(f"recipe.compile(model, steps_per_epoch=len(clips), batch_size={batch_size})")
+    lines.append(f"recipe.compile(model, clips.steps_per_epoch, batch_size={batch_size})")
     if not devices:
         return [seed, *lines]
     names = ", ".join(f'"{name}"' for name in devices)
@@ -110,7 +110,7 @@ def _write_call_of_train(chosen, recipe, batch_size, devices):
     if chosen.validation is not None:
         lines.append("    tests,")
     lines += [
-        f"    epochs=recipe.count_epochs(len(clips), {batch_size}),",
+        f"    epochs=recipe.count_epochs(clips.steps_per_epoch, {batch_size}),",
         f"    {_write_options(run=chosen.folder)},",
         "    callbacks=recipe.callbacks(),",
     ]

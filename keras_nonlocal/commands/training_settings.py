@@ -315,11 +315,10 @@ def scope(devices):
 
 
 def validation_options(chosen, batch_size):
-    """Gives the batch of the dataset to validate with, and its share of the videos.
+    """Returns the batch of the clips to validate with, and which share of them a process reads.
 
-    Of several processes each reads all of them, in batches as large as its part of a training
-    batch: their shares would differ in size, and the processes would wait for each other for ever.
+    Of several processes each reads a share, in batches as large as its part of a training batch.
     """
     if chosen.num_processes == 1:
         return {"batch_size": batch_size}
-    return {"batch_size": max(batch_size // chosen.num_processes, 1), "shard": (0, 1)}
+    return {"batch_size": max(batch_size // chosen.num_processes, 1), "shard": "auto"}

@@ -1,4 +1,4 @@
-"""What a network means by a clip: `ClipSpec`, so many frames at such a pace."""
+"""`ClipSpec`: the length and the pace of clips."""
 
 import dataclasses
 import re
@@ -10,16 +10,16 @@ import numpy as np
 class ClipSpec:
     """A clip of `frames` frames, each `stride` frames after the one before.
 
-    The length and the pace of its clips belong to a network as much as its layers do, so the
-    numbers travel together. Where in a video clips begin is what samplers say, see `RandomClips`
-    and `EvenClips`.
+    A network is trained for one length and pace of clips, so the two numbers belong together.
+    Samplers choose where in a video clips start: see `RandomClipSampler` and
+    `UniformClipSampler`.
 
     Args:
-        frames: number of frames in the clip, at least 1.
-        stride: distance between neighbouring frames of the clip, in frames of the video.
-        target_fps: frames per second of the video in which `stride` is counted; a video of
-            another rate is stepped through faster or slower, so that all clips last equally long.
-            `None` counts the frames that a video has, whatever its rate.
+        frames: frames per clip, at least 1.
+        stride: distance between neighboring frames of the clip, in frames of the video.
+        target_fps: frames per second in which `stride` is counted. A video of another rate is
+            sampled more densely or more sparsely, so that all clips last equally long. `None`
+            counts the video's own frames.
 
     Raises:
         ValueError: if one of them is not positive, or the first two are no integers.
@@ -52,17 +52,17 @@ class ClipSpec:
         if self.target_fps is not None and not 0 < self.target_fps < float("inf"):
             raise ValueError(
                 "`target_fps` must be a positive number of frames per second. "
-                f"Received: target_fps={self.target_fps!r}. PySlowFast takes 30; `None` counts "
-                "the frames that a video has."
+                f"Received: target_fps={self.target_fps!r}. PySlowFast uses 30; `None` counts "
+                "the video's own frames."
             )
 
     @classmethod
     def parse(cls, text):
-        """Reads a clip written as the published recipes write it, frames x stride.
+        """Parses a clip written as frames x stride, as in the published recipes.
 
         Args:
-            text: a string such as `"8x8"` or `"32x2"`, with `"@30"` behind it for a
-                `target_fps`; a `ClipSpec` is returned as it is.
+            text: a string such as `"8x8"` or `"32x2"`, followed by `"@30"` for a `target_fps`; a
+                `ClipSpec` is returned as it is.
 
         Returns:
             A `ClipSpec`.
@@ -82,7 +82,7 @@ class ClipSpec:
         if match is None:
             raise ValueError(
                 "A clip must be written as frames x stride. "
-                f'Received: {text!r}. Write for example "8x8", or give a `ClipSpec`.'
+                f'Received: {text!r}. Write for example "8x8", or pass a `ClipSpec`.'
             )
         return cls(int(match[1]), int(match[2]), match[3] and float(match[3]))
 
@@ -96,10 +96,10 @@ class ClipSpec:
         return (self.frames - 1) * self.stride + 1
 
     def indices(self, start, num_frames):
-        """Frame numbers of the clip that begins at `start`, wrapped round in a short video.
+        """Returns the frame indices of the clip at `start`; a short video loops.
 
         Args:
-            start: frame number of the first frame.
+            start: index of the first frame.
             num_frames: frames in the video.
 
         Returns:
@@ -108,16 +108,31 @@ class ClipSpec:
         check_num_frames(num_frames)
         return (start + np.arange(self.frames) * self.stride) % num_frames
 
+    def frames_at(self, fps):
+        """Returns how many frames of a video the clip covers, with the stride after its last frame.
+
+        Args:
+            fps: the video's frames per second. Only a `target_fps` needs it.
+
+        Returns:
+            A float: `frames * stride`, in proportion to the rates, but at least 1.
+
+        Raises:
+            ValueError: if the rate is needed and not known.
+        """
+        if self.target_fps is None:
+            return float(self.frames * self.stride)
+        if not fps:
+            raise ValueError(
+                f"A clip with a `target_fps` ({self}) needs the video's frames per second. "
+                "Received: a video of unknown rate. Pass `VideoList(fps=...)` for folders of "
+                "frames, or leave `target_fps` out."
+            )
+        return max(self.stride * self.frames / self.target_fps * fps, 1.0)
+
 
 def check_num_frames(num_frames):
-    """Refuses a video without frames.
-
-    Args:
-        num_frames: frames in the video.
-
-    Raises:
-        ValueError: if there are none.
-    """
+    """Raises a `ValueError` if a video has no frames."""
     if num_frames < 1:
         raise ValueError(
             f"`num_frames` must be at least 1. Received: num_frames={num_frames}. "

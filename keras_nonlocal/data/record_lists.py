@@ -42,7 +42,7 @@ def read_records(paths, class_names=None):
 
     ```python
     videos = read_records("prepared")  # by keras-nonlocal prepare videos prepared
-    training = clip_dataset(videos, "8x8", training=True)
+    clips = training_clips(videos, "8x8")
     ```
     """
     shards = _list_shards(paths)

@@ -1,8 +1,7 @@
-"""Where in a video its clips begin: at random for training, evenly spread for testing.
+"""Samplers: which frames of a video make a clip.
 
-A sampler is any callable from `(num_frames, fps, generator, times)` to frame numbers of shape
-`(clips, frames)`, with these two sizes as attributes; `clip_dataset` takes one in place of a
-`ClipSpec`.
+A sampler is a callable from `(num_frames, fps, generator, times)` to frame indices of shape
+`(clips, frames)`, with these two sizes as attributes. Loaders take one in place of a `ClipSpec`.
 """
 
 import dataclasses
@@ -11,169 +10,194 @@ import numpy as np
 
 from keras_nonlocal.data.clips import ClipSpec, check_num_frames
 
-CONVENTIONS = ("video-nonlocal-net", "mmaction2", "pyslowfast")
+SOURCES = ("video-nonlocal-net", "mmaction2", "pyslowfast", "tf-models-official")
 
 
 @dataclasses.dataclass(frozen=True)
-class RandomClips:
-    """Clips that begin at random places among those where they fit, for training.
-
-    Args:
-        clip: a `ClipSpec`, or a string such as `"8x8"`.
-        clips: how many to draw from a video.
-        past_end: what a clip that is longer than its video shows after the video's last frame:
-            `"wrap"`, the video from its start again, as the authors' reader does, or `"clamp"`,
-            the last frame. With a `target_fps` it is always the last frame, as in PySlowFast.
-
-    Raises:
-        ValueError: if an argument is none of these.
-
-    Example:
-
-    >>> RandomClips("4x2")(num_frames=9, generator=np.random.default_rng(0))
-    array([[2, 4, 6, 8]])
-    """
-
+class _ClipSampler:
     clip: ClipSpec
     clips: int = 1
-    past_end: str = "wrap"
+    source: str | None = None
+    out_of_bound: str = "loop"
 
     def __post_init__(self):
-        _settle(self, self.past_end)
+        clip = ClipSpec.parse(self.clip)
+        # The one way to set a field of a frozen dataclass.
+        object.__setattr__(self, "clip", clip)
+        _check_clips(self.clips)
+        if self.source is None:
+            source = "video-nonlocal-net" if clip.target_fps is None else "pyslowfast"
+            object.__setattr__(self, "source", source)
+        if self.source not in SOURCES:
+            raise ValueError(
+                f"`source` must be one of {', '.join(map(repr, SOURCES))}. "
+                f"Received: source={self.source!r}. Use that of the model's weights."
+            )
+        if clip.target_fps is not None and self.source != "pyslowfast":
+            raise ValueError(
+                f"`target_fps` needs source='pyslowfast'. Received: clip={clip}, "
+                f"source={self.source!r}. Leave one of them out."
+            )
+        if self.out_of_bound not in ("loop", "repeat_last"):
+            raise ValueError(
+                "`out_of_bound` must be 'loop' or 'repeat_last'. "
+                f"Received: out_of_bound={self.out_of_bound!r}. The authors loop."
+            )
 
     @property
     def frames(self):
-        """Frames in a clip."""
+        """Frames per clip."""
         return self.clip.frames
 
     def __call__(self, num_frames, fps=0.0, generator=None, times=None):
-        """Draws the clips of one visit to a video.
+        """Returns the frames of the clips of one video.
 
         Args:
             num_frames: frames in the video.
-            fps: its mean frames per second; needed by a `target_fps` alone.
-            generator: a `numpy.random.Generator`; `None` makes a new one.
-            times: seconds at which each frame is shown, from 0, where the rate varies; with a
-                `target_fps` frames are then found by them. `None`: a constant rate.
+            fps: its mean frames per second. Only a clip with a `target_fps` needs it.
+            generator: a `numpy.random.Generator` for the random starts. `None`: a new one.
+            times: seconds at which each frame is shown, from 0, where the rate varies. A clip with
+                a `target_fps` finds its frames by them. `None`: a constant rate.
 
         Returns:
             int64 array of shape `(clips, frames)`.
         """
         check_num_frames(num_frames)
-        generator = np.random.default_rng() if generator is None else generator
-        if self.clip.target_fps is None:
-            room = max(num_frames - self.clip.span, 0)
-            starts = generator.integers(room + 1, size=self.clips)
-            return _step(self.clip, starts, num_frames, self.past_end)
-        room = max(num_frames - _span_in_time(self.clip, fps), 0)
-        starts = generator.uniform(0, room, self.clips)
-        return _step_in_time(self.clip, starts, num_frames, fps, times)
+        if self.source == "pyslowfast":
+            span = self.clip.frames_at(fps)
+            starts = self._starts(num_frames, max(num_frames - span, 0), generator)
+            places = _linspace(starts, starts + span - 1, self.frames)
+            if times is not None and self.clip.target_fps is not None:
+                # The frame shown at that time; half a microsecond allows for rounding.
+                places = np.searchsorted(times, places / fps + 5e-7, side="right") - 1
+            return np.clip(places, 0, num_frames - 1).astype(np.int64)
+        starts = self._starts(num_frames, None, generator)
+        indices = np.asarray(starts, np.int64)[:, None] + np.arange(self.frames) * self.clip.stride
+        if self.out_of_bound == "loop":
+            return indices % num_frames
+        inside = np.where(indices < num_frames, indices, 0)
+        return np.maximum.accumulate(inside, axis=1)
 
 
-@dataclasses.dataclass(frozen=True)
-class EvenClips:
-    """Clips evenly spread over a video, the same ones each time, for testing.
+class RandomClipSampler(_ClipSampler):
+    """Clips with random starts, for training.
 
     Args:
         clip: a `ClipSpec`, or a string such as `"8x8"`.
-        clips: how many to take from a video; published accuracies are those of 10.
-        convention: whose arithmetic of starts, for a video of n frames, clips that span s frames,
-            and clip j of k:
+        clips: clips per video.
+        source: the implementation whose starts are drawn, from a video of n frames:
 
-            - `"video-nonlocal-net"`: int(n / k * j). The last clips may run over the end.
-            - `"mmaction2"`: round((n - s) / (k - 1) * j), the first at the start and the last at
-              the end; (n - s) // 2 for a single one. Every clip stays inside. Clips of one frame
-              lie in the middles of k equal parts.
-            - `"pyslowfast"`: (n - s') * j / k, with s' = frames * stride * fps / target_fps,
-              and `frames` places from there to s' - 1 later, rounded down. Without a
-              `target_fps`, the video's own rate is taken.
-        past_end: see `RandomClips`; PySlowFast's clips always repeat the last frame.
+            - `"video-nonlocal-net"` (default): 0 to n - frames * stride.
+            - `"mmaction2"`: the same for a single clip. Several clips are drawn from equal parts
+              of that range.
+            - `"pyslowfast"` (default with a `target_fps`): as the first, fractions included, and
+              frames are placed as `UniformClipSampler` places them.
+            - `"tf-models-official"`: 0 to n - ((frames - 1) * stride + 1), all that fit.
+
+            A video that is shorter starts at 0.
+        out_of_bound: what a clip shows after the video's last frame. `"loop"`: the video from its
+            start, as the authors do. `"repeat_last"`: the clip's last frame inside the video, as
+            MMAction2's option of this name. Clips of `"pyslowfast"` repeat the video's last frame.
 
     Raises:
         ValueError: if an argument is none of these.
 
     Example:
 
-    >>> EvenClips("8x8", clips=10)(num_frames=105)[:, 0]
+    >>> RandomClipSampler("4x2")(num_frames=11, generator=np.random.default_rng(0))
+    array([[3, 5, 7, 9]])
+
+    Reference:
+        [video-nonlocal-net](https://github.com/facebookresearch/video-nonlocal-net)
+        `customized_video_io.cc`,
+        [MMAction2](https://github.com/open-mmlab/mmaction2) `SampleFrames`,
+        [PySlowFast](https://github.com/facebookresearch/SlowFast) `datasets/decoder.py`,
+        [TensorFlow Models](https://github.com/tensorflow/models) `vision/dataloaders`.
+    """
+
+    def _starts(self, num_frames, room, generator):
+        generator = np.random.default_rng() if generator is None else generator
+        if room is not None:
+            return generator.uniform(0, room, self.clips)
+        clip, clips = self.clip, self.clips
+        span = clip.span if self.source == "tf-models-official" else clip.frames * clip.stride
+        starts = max(num_frames - span, 0) + 1
+        if self.source != "mmaction2" or clips == 1 or num_frames < span:
+            return generator.integers(starts, size=clips)
+        if starts >= clips:
+            part = starts // clips
+            return np.arange(clips) * part + generator.integers(part, size=clips)
+        if num_frames > max(clips, span):
+            return np.sort(generator.integers(starts, size=clips))
+        return np.round(np.arange(clips) * (starts / clips))
+
+
+class UniformClipSampler(_ClipSampler):
+    """Clips evenly spread over a video, for testing.
+
+    Args:
+        clip: a `ClipSpec`, or a string such as `"8x8"`.
+        clips: clips per video. Published accuracies are those of 10.
+        source: the implementation whose starts are used. For a video of n frames, clips that span
+            s = (frames - 1) * stride + 1 frames, and clip j of k:
+
+            - `"video-nonlocal-net"` (default): int(n / k * j). The last clips may pass the end.
+            - `"mmaction2"`: round((n - s) / (k - 1) * j), from the start to the end;
+              (n - s) // 2 for a single one. Clips of one frame are the middles of k equal parts.
+            - `"pyslowfast"` (default with a `target_fps`): (n - s') * j / k, with s' = frames *
+              stride / target_fps * fps, and `frames` places from there to s' - 1 later, rounded
+              down. Without a `target_fps`, the video's own rate is used.
+            - `"tf-models-official"`: int((n - s") / (k - 1) * j) with s" = frames * stride;
+              (n - s") // 2 for a single one.
+        out_of_bound: see `RandomClipSampler`.
+
+    Raises:
+        ValueError: if an argument is none of these.
+
+    Example:
+
+    >>> UniformClipSampler("8x8", clips=10)(num_frames=105)[:, 0]
     array([ 0, 10, 21, 31, 42, 52, 63, 73, 84, 94])
-    >>> EvenClips("8x8", clips=3, convention="mmaction2")(num_frames=105)[:, 0]
+    >>> UniformClipSampler("8x8", clips=3, source="mmaction2")(num_frames=105)[:, 0]
     array([ 0, 24, 48])
 
     Reference:
-        [video-nonlocal-net](https://github.com/facebookresearch/video-nonlocal-net),
-        [MMAction2](https://github.com/open-mmlab/mmaction2) `SampleFrames` in test mode,
-        [PySlowFast](https://github.com/facebookresearch/SlowFast) `datasets/decoder.py`.
+        See `RandomClipSampler`.
     """
 
-    clip: ClipSpec
-    clips: int = 1
-    convention: str = "video-nonlocal-net"
-    past_end: str = "wrap"
-
-    def __post_init__(self):
-        _settle(self, self.past_end)
-        if self.convention not in CONVENTIONS:
-            raise ValueError(
-                f"`convention` must be one of {', '.join(map(repr, CONVENTIONS))}. "
-                f"Received: convention={self.convention!r}. Take that of the network's source."
-            )
-        if self.clip.target_fps is not None and self.convention != "pyslowfast":
-            raise ValueError(
-                f"`target_fps` goes with convention='pyslowfast'. Received: clip={self.clip}, "
-                f"convention={self.convention!r}. Leave one of them out."
-            )
-
-    @property
-    def frames(self):
-        """Frames in a clip."""
-        return self.clip.frames
-
-    def __call__(self, num_frames, fps=0.0, generator=None, times=None):
-        """Gives the clips of a video.
-
-        Args:
-            num_frames: frames in the video.
-            fps: its mean frames per second; needed by a `target_fps` alone.
-            generator: not used; nothing is drawn.
-            times: see `RandomClips`.
-
-        Returns:
-            int64 array of shape `(clips, frames)`.
-        """
-        check_num_frames(num_frames)
-        numbers = np.arange(self.clips)
-        if self.convention == "pyslowfast":
-            room = max(num_frames - _span_in_time(self.clip, fps), 0)
-            starts = room * numbers / self.clips
-            return _step_in_time(self.clip, starts, num_frames, fps, times)
-        if self.convention == "mmaction2" and self.frames == 1:
-            starts = (2 * numbers + 1) * num_frames // (2 * self.clips)
-        elif self.convention == "video-nonlocal-net":
-            starts = num_frames * numbers // self.clips
-        else:
-            room = max(num_frames - self.clip.span, 0)
+    def _starts(self, num_frames, room, generator):
+        index, clips = np.arange(self.clips), self.clips
+        if room is not None:
+            return room * index / clips
+        if self.source == "video-nonlocal-net":
+            return num_frames * index // clips
+        if self.source == "mmaction2" and self.frames == 1:
+            return (2 * index + 1) * num_frames // (2 * clips)
+        theirs = self.source == "mmaction2"
+        room = max(num_frames - (self.clip.span if theirs else self.frames * self.clip.stride), 0)
+        if clips == 1:
+            return [room // 2]
+        if theirs:
             # NumPy rounds halves to even, and so does MMAction2.
-            starts = (
-                np.round(numbers * (room / (self.clips - 1))) if self.clips > 1 else [room // 2]
-            )
-        return _step(self.clip, np.asarray(starts, np.int64), num_frames, self.past_end)
+            return np.round(index * (room / (clips - 1)))
+        return room * index // (clips - 1)
 
 
 @dataclasses.dataclass(frozen=True)
-class Segments:
-    """One frame out of each of `frames` equal parts of the video, so that a clip spans all of it.
+class TSNSampler:
+    """One frame from each of `frames` equal parts of the video, so that a clip spans all of it.
 
     Args:
-        frames: frames in a clip, and parts of the video.
-        clips: how many clips to draw; 1 without `random`, which gives the same one each time.
-        random: whether to draw the frame of each part, for training, or to take its middle.
+        frames: frames per clip, and parts of the video.
+        clips: clips per video; 1 without `random`.
+        random: whether to draw the frame of each part, for training, or to use its middle.
 
     Raises:
         ValueError: if an argument is none of these.
 
     Example:
 
-    >>> Segments(4)(num_frames=10)
+    >>> TSNSampler(4)(num_frames=10)
     array([[1, 3, 6, 8]])
 
     Reference:
@@ -189,17 +213,17 @@ class Segments:
         _check_clips(self.clips)
         if self.clips > 1 and not self.random:
             raise ValueError(
-                "`clips` must be 1 for the middles of the segments, which are the same each time. "
+                "`clips` must be 1 for the middles of the parts, which do not vary. "
                 f"Received: clips={self.clips}. Set `random=True`, or leave it out."
             )
 
     def __call__(self, num_frames, fps=0.0, generator=None, times=None):
-        """Gives the clips of one visit to a video; one shorter than `frames` repeats frames.
+        """Returns the frames of the clips of one video; a short video repeats frames.
 
         Args:
             num_frames: frames in the video.
             fps: not used.
-            generator: a `numpy.random.Generator`, with `random`; `None` makes a new one.
+            generator: a `numpy.random.Generator`, with `random`. `None`: a new one.
             times: not used.
 
         Returns:
@@ -212,51 +236,24 @@ class Segments:
             return ((2 * parts + 1) * num_frames // (2 * self.frames))[None]
         generator = np.random.default_rng() if generator is None else generator
         first = num_frames * parts // self.frames
-        after = np.maximum(num_frames * (parts + 1) // self.frames, first + 1)
-        return generator.integers(first, after, size=(self.clips, self.frames))
+        end = np.maximum(num_frames * (parts + 1) // self.frames, first + 1)
+        return generator.integers(first, end, size=(self.clips, self.frames))
 
 
-def _step(clip, starts, num_frames, past_end):
-    indices = starts[:, None] + np.arange(clip.frames) * clip.stride
-    return indices % num_frames if past_end == "wrap" else np.minimum(indices, num_frames - 1)
-
-
-def _span_in_time(clip, fps):
-    """Frames of a video of this rate that the clip lasts, a fraction."""
-    if clip.target_fps is None:
-        return float(clip.frames * clip.stride)
-    if not fps:
-        raise ValueError(
-            f"A clip with a `target_fps` ({clip}) needs the video's frames per second. Received: "
-            "a video that does not say. Give a folder of frames its rate by `VideoList(fps=...)`, "
-            "or leave `target_fps` out."
-        )
-    return clip.frames * clip.stride * fps / clip.target_fps
-
-
-def _step_in_time(clip, starts, num_frames, fps, times):
-    last = starts + _span_in_time(clip, fps) - 1
-    places = np.linspace(starts, last, clip.frames, axis=1)
-    if times is not None and clip.target_fps is not None:
-        # The frame on show at that time; half a tick of a millionth forgives rounding.
-        places = np.searchsorted(times, places / fps + 5e-7, side="right") - 1
-    return np.clip(places, 0, num_frames - 1).astype(np.int64)
-
-
-def _settle(sampler, past_end):
-    # The one way to set a field of a frozen dataclass.
-    object.__setattr__(sampler, "clip", ClipSpec.parse(sampler.clip))
-    _check_clips(sampler.clips)
-    if past_end not in ("wrap", "clamp"):
-        raise ValueError(
-            "`past_end` must be 'wrap' (the video from its start again) or 'clamp' (its last "
-            f"frame). Received: past_end={past_end!r}. The authors wrap."
-        )
+def _linspace(starts, ends, steps):
+    """`torch.linspace` of float32, to the bit: from both ends to the middle, rounded once."""
+    starts, ends = np.float32(starts)[:, None], np.float32(ends)[:, None]
+    if steps == 1:
+        return starts
+    step = np.float64((ends - starts) / np.float32(steps - 1))
+    index = np.arange(steps)
+    places = np.where(index < steps // 2, starts + step * index, ends - step * (steps - 1 - index))
+    return places.astype(np.float32)
 
 
 def _check_clips(clips):
     if isinstance(clips, bool) or not isinstance(clips, (int, np.integer)) or clips < 1:
         raise ValueError(
             f"`clips` must be a positive integer. Received: clips={clips!r}. "
-            "Ask for 1 clip for a quick test, 10 for the published protocol."
+            "Use 1 for a quick test, 10 for the published protocol."
         )

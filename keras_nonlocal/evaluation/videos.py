@@ -48,11 +48,11 @@ def evaluate_videos(
     Args:
         model: a `keras.Model` from clips to probabilities.
         videos: a `data.VideoList`.
-        make_views: a function from a `VideoList` to the dataset of its clips, such as
-            `data.clip_dataset` in testing. It is given what remains of the list, whose labels are
+        make_views: a function from a `VideoList` to its clips, a `data.ClipLoader` or a dataset,
+            such as `data.evaluation_clips`. It is given what remains of the list, whose labels are
             the videos' numbers, and the whole list before, to learn the shape of its clips. With
-            `on_error="skip"` the dataset leaves out what cannot be read, and says so in
-            `failures.names`; with `max_broken=1.0` as well, no share of broken videos stops it.
+            `on_error="skip"` the loader leaves out what cannot be read, and lists it in `errors`;
+            with `max_error_rate=1.0` as well, no share of unreadable videos stops it.
         folder: where to keep the scores; made if it is not there. `scores.npz` appears in it at
             the end, see `load_scores`. `None` keeps nothing.
         activation, over_views, views_per_batch: as in `predict_views`.
@@ -77,12 +77,12 @@ def evaluate_videos(
 
     ```python
     def make_views(videos):
-        return data.clip_dataset(
-            videos, **settings, clips_per_video=10, crops_per_clip=3, batch_size=1,
-            on_error="skip", max_broken=1.0,  # the scores tell which were broken
+        return data.evaluation_clips(
+            videos, **settings, num_clips=10, num_crops=3, batch_size=1,
+            on_error="skip", max_error_rate=1.0,  # the scores list the unreadable ones
         )
 
-    settings = {"clip": "8x8", "crop": 256}  # others in the same folder are refused
+    settings = {"clip": "8x8", "size": 256}  # others in the same folder are refused
     scores = evaluation.evaluate_videos(
         model, videos, make_views, folder="test", settings=settings
     )
@@ -99,7 +99,7 @@ def evaluate_videos(
     _check_classes(getattr(model, "output_shape", None), videos)
     settings = {
         **(settings or {}),
-        "views": shape_of_views(make_views(_numbered(videos, range(len(videos))))),
+        "views": shape_of_views(_dataset_of(make_views(_numbered(videos, range(len(videos)))))),
         "activation": activation if activation is None else str(activation),
         "over_views": over_views,
         "views_per_batch": views_per_batch,
@@ -190,24 +190,20 @@ class _Run:
             self.advance()
         if not due:
             return journal
-        dataset = self.make_views(_numbered(self.videos, due))
-        failures = getattr(dataset, "failures", None)
-        if failures is not None:
-            # Of which a share may be broken: of the whole list, however little of it remains.
-            failures.total = len(self.videos)
-        done = 0
-        for clips, places in dataset:
+        views = self.make_views(_numbered(self.videos, due))
+        errors, done = getattr(views, "errors", {}), 0
+        for clips, places in _dataset_of(views):
             places = self._check_places(np.asarray(places), done, len(due), len(clips))
             numbers = [due[place] for place in places]
             scores = self._check_scores(self.scorer.score(clips), numbers)
             following = places[-1] + 1
             left_out = set(due[done:following]) - set(numbers)
-            reasons = self._reasons(failures, left_out)
+            reasons = self._reasons(errors, left_out)
             journal.add(numbers, scores, reasons, self.scorer.views_per_batch)
             for _ in range(following - done):
                 self.advance()
             done = following
-        reasons = self._reasons(failures, due[done:])
+        reasons = self._reasons(errors, due[done:])
         if reasons:
             journal.add([], np.zeros((0, 0)), reasons, self.scorer.views_per_batch)
             for _ in reasons:
@@ -262,17 +258,20 @@ class _Run:
             )
         return scores.astype(np.float32)
 
-    def _reasons(self, failures, left_out):
+    def _reasons(self, errors, left_out):
         """Why videos were left out, by their numbers."""
-        names = getattr(failures, "names", {})
         paths = {number: self.videos.paths[number] for number in sorted(left_out)}
-        unknown = [path for path in paths.values() if path not in names]
+        unknown = [path for path in paths.values() if path not in errors]
         if unknown:
             raise ValueError(
-                "`make_views` must give every video of its list, or say in `failures.names` of the "
-                f"dataset why not. Received: no word of {unknown[0]!r} and {len(unknown) - 1} more."
+                "`make_views` must return every video of its list, or say in `errors` of the "
+                f"loader why not. Received: no word of {unknown[0]!r} and {len(unknown) - 1} more."
             )
-        return {number: str(names[path]) for number, path in paths.items()}
+        return {number: str(errors[path]) for number, path in paths.items()}
+
+
+def _dataset_of(views):
+    return views.dataset() if hasattr(views, "dataset") else views
 
 
 def _numbered(videos, numbers):

@@ -26,7 +26,7 @@ def predict_views(model, dataset, activation=None, over_views="mean", views_per_
         model: a `keras.Model` from clips to probabilities.
         dataset: batches of `(clips, labels)`, the clips with an axis of views,
             `(batch, views, frames, height, width, channels)`, or without,
-            `(batch, frames, height, width, channels)`; `data.clip_dataset` gives both.
+            `(batch, frames, height, width, channels)`; `data.evaluation_clips` makes both.
         activation: what makes probabilities of the model's outputs, such as `"softmax"` for a
             model of logits; `None` for a model of probabilities.
         over_views: `"mean"`, or `"max"` for the greatest probability of each class.
@@ -42,7 +42,7 @@ def predict_views(model, dataset, activation=None, over_views="mean", views_per_
     Example:
 
     ```python
-    views = data.clip_dataset(videos, "8x8", clips_per_video=10, crops_per_clip=3)
+    views = data.evaluation_clips(videos, "8x8", num_clips=10, num_crops=3).dataset()
     probabilities, labels = evaluation.predict_views(model, views)
     ```
 

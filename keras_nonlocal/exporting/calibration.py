@@ -33,7 +33,7 @@ def take_clips(clips, shape, least=1, pixels=False):
         if isinstance(clips, (str, os.PathLike, dict)) or not iterable:
             raise ValueError(
                 "`clips` must be an array of clips or a tf.data.Dataset. Received: "
-                f"{type(clips).__name__}. keras_nonlocal.data.clip_dataset makes one of videos."
+                f"{type(clips).__name__}. `data.evaluation_clips(...).dataset()` makes one."
             )
         taken = []
         for batch in clips:
@@ -68,7 +68,7 @@ def take_clips(clips, shape, least=1, pixels=False):
         raise ValueError(
             f"`clips` must hold at least {least} clips for quantize='int8', as their activations "
             f"set the ranges. Received: {len(clips)}. Pass some tens of them, of different videos "
-            "where you can (clip_dataset takes clips_per_video), or use quantize='dynamic', which "
+            "where you can (`num_clips` of evaluation_clips), or use quantize='dynamic', which "
             "needs none."
         )
     if not np.isfinite(clips).all():

@@ -13,8 +13,8 @@ import pickle
 import tempfile
 
 from keras_nonlocal import files
-from keras_nonlocal.data.failures import check_max_broken
 from keras_nonlocal.data.record_lists import UNFINISHED
+from keras_nonlocal.data.source import check_share
 from keras_nonlocal.prepare import manifest, remote_folder, shards, workplace
 
 # Beam's runner in this process, which its DirectRunner comes to in the end. DirectRunner itself
@@ -74,7 +74,7 @@ def prepare_videos_on_beam(plan, directory, options=(), max_broken=0.05, overwri
     beam = _import_beam()
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    check_max_broken(max_broken)
+    check_share("max_broken", max_broken)
     directory = os.fspath(directory)
     if remote_folder.is_remote(directory):
         directory = directory.rstrip("/")

@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 
 from keras_nonlocal import transforms
-from keras_nonlocal.data.samplers import RandomClips
+from keras_nonlocal.data.samplers import RandomClipSampler
 from keras_nonlocal.prepare.survey import class_names, open_listed
 
 # Frames in a row, of which a clip may have more, and the least pixels that a cell is given: three
@@ -86,7 +86,7 @@ def draw_clips(videos, numbers, clip, crop=224, seed=0):
         A list of `DrawnClip`, and a dictionary of number and reason of the videos that cannot be
         decoded.
     """
-    sample = RandomClips(clip)
+    sample = RandomClipSampler(clip)
     low, high = transforms.short_sides_of(crop)
     cut = transforms.random_crop(crop)
     clips, faults = [], {}

@@ -4,8 +4,8 @@ import concurrent.futures
 import os
 import threading
 
-from keras_nonlocal.data.cores import count_cores
-from keras_nonlocal.data.failures import check_max_broken
+from keras_nonlocal.data.source import check_share
+from keras_nonlocal.data.workers import count_cores
 from keras_nonlocal.prepare.manifest import write_manifest
 from keras_nonlocal.prepare.shards import convert_shard, load_shard
 from keras_nonlocal.prepare.workplace import workplace
@@ -140,4 +140,4 @@ def _check(workers, on_error, max_broken):
             '`on_error` must be "skip" (leave out and note) or "raise" (stop at the first). '
             f"Received: on_error={on_error!r}."
         )
-    check_max_broken(max_broken)
+    check_share("max_broken", max_broken)

@@ -8,7 +8,7 @@ import os
 from keras_nonlocal import files
 from keras_nonlocal.data.record_lists import UNFINISHED
 from keras_nonlocal.video import framing, sequence_examples
-from keras_nonlocal.video.reading import open_video
+from keras_nonlocal.video.open import open_video
 
 # Any process may be killed between any two system calls of a shard, which are:
 #

@@ -8,8 +8,8 @@ import statistics
 import numpy as np
 
 from keras_nonlocal.data import ClipSpec, VideoList
-from keras_nonlocal.data.cores import count_cores
-from keras_nonlocal.video.reading import open_video
+from keras_nonlocal.data.workers import count_cores
+from keras_nonlocal.video.open import open_video
 
 
 @dataclasses.dataclass(frozen=True)

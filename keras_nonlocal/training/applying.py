@@ -49,7 +49,8 @@ def compile(recipe, model, schedule, from_logits=None):
     if recipe.precision == "mixed_float16":
         optimizer = LossScaleOptimizer(optimizer)
     jit_compile = False if checks.has_several_replicas(model) else "auto"
-    model.compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile)
+    # Weighted, as the padding of several processes' validation has no weight.
+    model.compile(optimizer, loss, weighted_metrics=metrics, jit_compile=jit_compile)
 
 
 def _check_trained(recipe, model):

@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_nonlocal.models.video_resnet import check_pixels
 from keras_nonlocal.training.outputs import find_activation
+from keras_nonlocal.training.plan import as_dataset, is_loader
 
 
 def check_before_training(model, training, validation=None):
@@ -17,7 +18,7 @@ def check_before_training(model, training, validation=None):
 
     Args:
         model: a compiled `keras.Model`, such as one from clips to `(batch, classes)`.
-        training: a `tf.data.Dataset` of batches `(clips, labels)`.
+        training: a `data.ClipLoader`, or a `tf.data.Dataset` of batches `(clips, labels)`.
         validation: the same, or what else `model.evaluate` takes, which is not looked at, or
             `None`.
 
@@ -30,7 +31,7 @@ def check_before_training(model, training, validation=None):
     Example:
 
     ```python
-    check_before_training(model, clip_dataset(videos, "8x8", training=True))
+    check_before_training(model, training_clips(videos, "8x8"))
     ```
     """
     if not model.compiled or model.optimizer is None:
@@ -38,9 +39,12 @@ def check_before_training(model, training, validation=None):
             f"The model must be compiled. Received: {model.name!r}, which is not. Call "
             "`recipe.compile(model, ...)` or `model.compile(...)` before."
         )
-    for name, dataset in (("training", training), ("validation", validation)):
+    for name, clips in (("training", training), ("validation", validation)):
+        dataset = as_dataset(clips)
         if not hasattr(dataset, "element_spec"):
             continue
+        if name == "validation" and is_loader(clips) and len(dataset.element_spec) == 3:
+            _check_metrics(model)
         _check_size(name, dataset)
         # Whatever else a model takes, Keras itself compares when it is traced.
         if len(getattr(model, "inputs", None) or ()) == len(model.outputs) == 1:
@@ -135,9 +139,18 @@ def _specs_of(name, dataset):
     if not isinstance(spec, tuple) or len(spec) not in (2, 3) or not hasattr(spec[0], "shape"):
         raise ValueError(
             f"`{name}` must give batches of (clips, labels). Received: {spec}. "
-            "`data.clip_dataset` makes them."
+            "`data.training_clips` makes them."
         )
     return spec[:2]
+
+
+def _check_metrics(model):
+    if model.get_compile_config()["metrics"]:
+        raise ValueError(
+            "`weighted_metrics` must be used for a validation that is divided among processes: "
+            "its padding has the weight 0. Received: a model compiled with `metrics`. Compile it "
+            "with `weighted_metrics` instead, as `recipe.compile` does."
+        )
 
 
 _AXES = ("batch", "frames", "height", "width", "channels")

@@ -41,7 +41,7 @@ def join(num_processes, process_id=None, coordinator=None, timeout=300.0):
     """Makes this process one of several that train together.
 
     Call it in each of them before anything else is computed, and before the model is built.
-    Afterwards Keras divides batches over all devices of all processes, and `clip_dataset` reads
+    Afterwards Keras divides batches over all devices of all processes, and `training_clips` reads
     the share of this one. Put the training itself inside `guarded`. On JAX a process alone divides
     its batches over all of its devices as well; on TensorFlow it is left as it is.
 

@@ -12,7 +12,7 @@ from keras_nonlocal.runs.interruption import Interruption
 from keras_nonlocal.training import distribution
 from keras_nonlocal.training.checks import check_before_training, has_several_replicas
 from keras_nonlocal.training.loop import Loop
-from keras_nonlocal.training.plan import Plan, count_steps
+from keras_nonlocal.training.plan import Plan, as_dataset, count_steps
 
 
 def train(
@@ -51,10 +51,11 @@ def train(
 
     Args:
         model: a compiled `keras.Model`. With a strategy, made in its scope.
-        training: a `tf.data.Dataset` of batches. One of `data.clip_dataset(training=True)` goes on
-            within an epoch: its `training.epoch(number, step)` gives the batches of that epoch from
-            that step on, always the same. Any other goes on at the beginning of an epoch.
-        validation: what `model.evaluate` takes, or None.
+        training: a `data.ClipLoader`, whose training resumes within an epoch: its
+            `dataset(epoch, step)` returns the batches of that epoch from that step on, always the
+            same. Or a `tf.data.Dataset` of batches, whose training resumes at the beginning of an
+            epoch.
+        validation: a `data.ClipLoader`, what else `model.evaluate` takes, or None.
         epochs: int, how many in all.
         run: path of the folder: a new or empty one, or that of an earlier start.
         callbacks: Keras callbacks. They see one training: epochs and batches have the numbers
@@ -107,6 +108,7 @@ def train(
         monitor = "val_loss"
     plan = Plan(epochs, precise_norm_batches, monitor, mode, checkpoint_steps, checkpoint_seconds)
     check_before_training(model, training, validation)
+    validation = as_dataset(validation)
     check_callbacks(callbacks)
     distribution.warn_of_idle_devices()
     if has_several_replicas(model) and model.jit_compile:

@@ -22,7 +22,7 @@ from keras_nonlocal.runs.model_state import (
 )
 from keras_nonlocal.training import distribution
 from keras_nonlocal.training.norms import update_norm_statistics
-from keras_nonlocal.training.plan import Place, count_steps
+from keras_nonlocal.training.plan import Place, count_steps, is_loader
 from keras_nonlocal.training.schedules import find_last_rate
 from keras_nonlocal.training.seams import BetweenSteps, Steps
 from keras_nonlocal.training.validation import evaluate
@@ -151,7 +151,7 @@ class Loop:
         self.place.step = step
         if not math.isfinite(logs["loss"]):
             raise self._diverged(f"The loss is {logs['loss']}")
-        if step == self.steps or not hasattr(self.training, "epoch"):
+        if step == self.steps or not is_loader(self.training):
             # The epoch's end has its own checkpoint; a dataset that cannot go on within has no
             # other.
             if self.interruption.signal and step != self.steps:
@@ -228,8 +228,8 @@ class Loop:
         self.check_interruption()
 
     def _batches(self, epoch, step):
-        if hasattr(self.training, "epoch"):
-            return self.training.epoch(epoch, step)
+        if is_loader(self.training):
+            return self.training.dataset(epoch, step)
         return self.training
 
     def _read_state(self, metrics=False):

@@ -74,16 +74,28 @@ class Place:
     rows: list = dataclasses.field(default_factory=list)
 
 
+def as_dataset(clips):
+    """Returns the dataset of a `data.ClipLoader`, or what else it is given."""
+    return clips.dataset() if is_loader(clips) else clips
+
+
+def is_loader(clips):
+    """Whether it makes datasets that start at any epoch and step, as a `data.ClipLoader` does."""
+    return hasattr(clips, "dataset") and hasattr(clips, "steps_per_epoch")
+
+
 def count_steps(training):
-    """Steps an epoch, or None for a dataset that does not know.
+    """Returns the steps per epoch, or None for a dataset that does not know.
 
     Raises:
         TypeError: if it is no dataset.
         ValueError: if there are none, or no end.
     """
+    if is_loader(training):
+        return training.steps_per_epoch
     if not hasattr(training, "cardinality"):
         raise TypeError(
-            "`training` must be a `tf.data.Dataset` of batches, such as `data.clip_dataset` gives. "
+            "`training` must be a `data.ClipLoader` or a `tf.data.Dataset` of batches. "
             f"Received: {type(training).__name__}."
         )
     count = int(training.cardinality())

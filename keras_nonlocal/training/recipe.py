@@ -78,10 +78,10 @@ class Recipe:
 
     ```python
     recipe = dataclasses.replace(FINE_TUNING, epochs=20)
-    clips = data.clip_dataset(videos, training=True, batch_size=8, **recipe.data)
+    clips = data.training_clips(videos, batch_size=8, **recipe.data)
     recipe.prepare(model)
-    recipe.compile(model, steps_per_epoch=len(clips), batch_size=8)
-    model.fit(clips, epochs=20, callbacks=recipe.callbacks(), shuffle=False)
+    recipe.compile(model, clips.steps_per_epoch, batch_size=8)
+    model.fit(clips.dataset(), epochs=20, callbacks=recipe.callbacks(), shuffle=False)
     ```
 
     Reference:
@@ -130,9 +130,15 @@ class Recipe:
 
     @property
     def data(self):
-        """Keyword arguments of `data.clip_dataset(..., training=True)`."""
-        fields = ("clip", "crop", "short_side", "flip", "color", "labels_of")
-        return {field: getattr(self, field) for field in fields}
+        """Keyword arguments of `data.training_clips`."""
+        return {
+            "clip": self.clip,
+            "size": self.crop,
+            "scale": self.short_side,
+            "flip": self.flip,
+            "color": self.color,
+            "clip_labels": self.labels_of == "clip",
+        }
 
     def count_epochs(self, steps_per_epoch, batch_size):
         """Gives the length of the training in epochs, for `fit` and for the schedule.
@@ -210,7 +216,7 @@ class Recipe:
 
         Args:
             model: a `keras.Model` from clips to `(batch, classes)`.
-            steps_per_epoch: batches in an epoch, such as `len(clips)`.
+            steps_per_epoch: batches in an epoch, such as `clips.steps_per_epoch`.
             batch_size: clips in a batch, of all devices.
             from_logits: whether the model gives logits. `None`: as its last activation says.
 

@@ -3,8 +3,8 @@
 Each factory returns a function from a clip `(frames, height, width, channels)` to a clip. The
 random ones draw once a clip and do the same to all its frames, for motion is what a clip is
 about. They take a second argument `seed`, two integers: the same seed gives the same clip, which
-is how `clip_dataset` stays reproducible with many clips in preparation at a time. Without it
-they draw anew. `random_flip` takes the clip's label along; `mixup`, `cutmix` and `mix_or_cut`
+is how `training_clips` stays reproducible with many clips in preparation at a time. Without it
+they draw anew. `random_flip` takes the clip's label along; `mixup`, `cutmix` and `mixup_or_cutmix`
 take whole batches and their labels.
 
 They work eagerly and inside `tf.data.Dataset.map`, on pixels from 0 to 255. Those that only choose
@@ -22,7 +22,7 @@ from keras_nonlocal.transforms.cropping import (
     three_crops,
 )
 from keras_nonlocal.transforms.mirroring import mirror_labels, random_flip
-from keras_nonlocal.transforms.mixing import cutmix, mix_or_cut, mixup
+from keras_nonlocal.transforms.mixing import cutmix, mixup, mixup_or_cutmix
 from keras_nonlocal.transforms.seeds import fold_in
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
     "cutmix",
     "fold_in",
     "mirror_labels",
-    "mix_or_cut",
+    "mixup_or_cutmix",
     "mixup",
     "rand_augment",
     "random_color",

@@ -33,7 +33,7 @@ def mixup(alpha, classes):
     Example:
 
     ```python
-    dataset = clip_dataset(videos, "8x8", training=True).map(mixup(0.8, classes=400))
+    clips = training_clips(videos, "8x8", mix=mixup(0.8, classes=400))
     ```
 
     Reference:
@@ -93,7 +93,7 @@ def cutmix(alpha, classes):
     return apply
 
 
-def mix_or_cut(classes, mixup_alpha=0.8, cutmix_alpha=1.0, mixup_share=0.5):
+def mixup_or_cutmix(classes, mixup_alpha=0.8, cutmix_alpha=1.0, mixup_share=0.5):
     """Does `mixup` to some batches and `cutmix` to the others.
 
     Args:

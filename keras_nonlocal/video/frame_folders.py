@@ -7,14 +7,8 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from keras_nonlocal.video.decode import (
-    VideoInfo,
-    check_indices,
-    check_range,
-    check_short_side,
-    empty_pictures,
-    resize_frames,
-)
+from keras_nonlocal.video.info import VideoInfo, check_indices, check_range, check_short_side
+from keras_nonlocal.video.pyav import empty_pictures, resize_frames
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 # What the files of frames are called, before their number, where there are pictures of other kinds.

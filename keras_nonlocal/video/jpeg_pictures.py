@@ -3,7 +3,7 @@
 import av
 from av.video.reformatter import VideoReformatter
 
-from keras_nonlocal.video.decode import empty_pictures, resized_shape, to_rgb
+from keras_nonlocal.video.pyav import empty_pictures, resized_shape, to_rgb
 
 
 def decode_resized(pictures, short_side):

@@ -7,14 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_nonlocal.video import frame_index, framing, jpeg_pictures, sequence_examples
-from keras_nonlocal.video.decode import (
-    VideoInfo,
-    check_indices,
-    check_range,
-    empty_pictures,
-    resize_frames,
-    resized_shape,
-)
+from keras_nonlocal.video.info import VideoInfo, check_indices, check_range
+from keras_nonlocal.video.pyav import empty_pictures, resize_frames, resized_shape
 
 _JPEG = b"\xff\xd8"
 

@@ -113,9 +113,9 @@ def test_a_keras_file_is_tested_at_the_size_of_its_training_frames(work, capsys)
     scores, words = answers(python_in(out))
     # As a plain loop over the views has it.
     model = evaluation.resize_input(keras.saving.load_model("a.keras"), 37, 37)
-    clip = knl.data.EvenClips("4x2", 2, "pyslowfast")
-    options = {"crop": 37, "short_side": 37, "crops_per_clip": 3}
-    clips, _ = next(iter(knl.data.clip_dataset("videos", clip, **options)))
+    clip = knl.data.UniformClipSampler("4x2", 2, "pyslowfast")
+    options = {"size": 37, "scale": 37, "num_crops": 3}
+    clips, _ = next(iter(knl.data.evaluation_clips("videos", clip, **options).dataset()))
     clips = knl.preprocess_input(clips, "pyslowfast")
     expected = np.stack(
         [np.mean([model.predict_on_batch(view[None])[0] for view in np.asarray(video)], axis=0)
@@ -147,8 +147,8 @@ def test_a_file_of_a_network_tells_what_its_clips_are(inside, work, capsys):
     scores = evaluation.load_scores("test/scores.npz")
     assert scores.settings["convention"] == "pyslowfast" and scores.settings["clip"] == "4x2"
     assert scores.classes == ("pan_left", "still")
-    sampler = knl.data.EvenClips("4x2", 1, "pyslowfast")
-    clips, _ = next(iter(knl.data.clip_dataset("videos", sampler, crop=32)))
+    sampler = knl.data.UniformClipSampler("4x2", 1, "pyslowfast")
+    clips, _ = next(iter(knl.data.evaluation_clips("videos", sampler, size=32).dataset()))
     expected = network.predict_on_batch(knl.preprocess_input(clips, network))
     np.testing.assert_allclose(scores.probabilities, expected, rtol=1e-4, atol=1e-6)
     for option, other in (("--clip", "8x8"), ("--source-of-weights", "gluoncv")):
@@ -207,7 +207,7 @@ def test_the_same_command_goes_on_and_another_is_refused(work, capsys, monkeypat
             raise KeyboardInterrupt
         return count(self, clips)
 
-    monkeypatch.setattr("keras_nonlocal.commands.evaluate.data.clip_dataset", one_a_batch)
+    monkeypatch.setattr("keras_nonlocal.commands.evaluate.data.evaluation_clips", one_a_batch)
     monkeypatch.setattr("keras_nonlocal.evaluation.views.VideoScorer.score", score)
     # As Python has it, or as the command line says it.
     with contextlib.suppress(KeyboardInterrupt):
@@ -265,7 +265,7 @@ def spoil(path):
 
 
 def one_a_batch(*arguments, **options):
-    return knl.data.pipeline.clip_dataset(*arguments, **{**options, "batch_size": 1})
+    return knl.data.loader.evaluation_clips(*arguments, **{**options, "batch_size": 1})
 
 
 def test_scores_of_several_networks_are_fused(work, capsys):

@@ -123,11 +123,11 @@ def test_a_network_of_pixels_behind_other_layers_is_refused(command, work, capsy
 def test_clips_are_spread_and_normalized_as_the_source_does(source, convention, file, work, capsys):
     given = (*TOLD[:1], source, *TOLD[2:]) if file == "a.keras" else ()
     code, out, _ = run(capsys, "predict", file, "videos/a/0.mp4", *given, "--clips", "3", "--json")
-    views = knl.data.clip_dataset(
+    views = knl.data.evaluation_clips(
         knl.data.VideoList(["videos/a/0.mp4"], labels=[0], class_names=["unknown"]),
-        knl.data.EvenClips("4x2", 3, convention),
-        crop=32,
-    )
+        knl.data.UniformClipSampler("4x2", 3, convention),
+        size=32,
+    ).dataset()
     model = keras.saving.load_model(file)
     ((clips, _),) = views.as_numpy_iterator()
     clips = clips[0].astype("float32")

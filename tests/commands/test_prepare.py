@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_nonlocal.commands import prepare
 from keras_nonlocal.data.record_lists import read_records
-from keras_nonlocal.video.reading import probe_video
+from keras_nonlocal.video.open import probe_video
 from tests.made_videos import moving_bars, write
 
 from .conftest import run
@@ -51,7 +51,7 @@ Clips of them in Python:
 import keras_nonlocal as knl
 
 videos = knl.data.read_records("out")
-clips = knl.data.clip_dataset(videos, "8x8", training=True)
+clips = knl.data.training_clips(videos, "8x8")
 """
     )
     assert noise.splitlines()[0] == "0 of 12 videos"

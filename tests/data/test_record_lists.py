@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras_nonlocal.data.record_lists import read_records
 from keras_nonlocal.lists.video_list import VideoList
 from keras_nonlocal.video import sequence_examples
-from keras_nonlocal.video.reading import probe_video
+from keras_nonlocal.video.open import probe_video
 
 PICTURE = tf.io.encode_jpeg(np.zeros((8, 8, 3), np.uint8)).numpy()
 

@@ -28,22 +28,17 @@ def clips_of(path, views=6):
     return np.random.default_rng(seed).normal(size=(views, *SHAPE)).astype("float32")
 
 
-class Failures:
-    def __init__(self, names):
-        self.names = names
-
-    def add(self, path, reason):
-        self.names[path] = reason
-
-
 class Views:
-    """A dataset that leaves out broken videos, as `clip_dataset` does, and notes what was read."""
+    """A loader that leaves out unreadable videos, as `data.ClipLoader`, and notes what was read."""
 
     def __init__(self, videos, batch_size=2, broken=(), read=None, stop_at=None, views=6):
         self.videos, self.batch_size, self.broken = videos, batch_size, broken
         self.read, self.stop_at = [] if read is None else read, stop_at
-        self.views, self.failures = views, Failures({})
+        self.views, self.errors = views, {}
         self.element_spec = (tf.TensorSpec((None, views, *SHAPE)), tf.TensorSpec((None,), tf.int64))
+
+    def dataset(self):
+        return self
 
     def __iter__(self):
         clips, labels = [], []
@@ -52,7 +47,7 @@ class Views:
                 raise KeyboardInterrupt
             self.read.append(path)
             if path in self.broken:
-                self.failures.add(path, f"The video {path!r} cannot be read: too short")
+                self.errors[path] = f"The video {path!r} cannot be read: too short"
                 continue
             clips.append(clips_of(path, self.views))
             labels.append(label)

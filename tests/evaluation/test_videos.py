@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import keras_nonlocal as knl
-from keras_nonlocal.data.failures import Failures
 from keras_nonlocal.evaluation import evaluate_videos, load_scores, predict_views
 from keras_nonlocal.evaluation.identity import hash_model
 from keras_nonlocal.files import locked
@@ -243,19 +242,6 @@ def test_mended_videos_are_read(model, tmp_path, state):
     assert os.listdir(tmp_path) == ["scores.npz"]
 
 
-def test_the_share_of_broken_videos_is_that_of_the_whole_list(model, tmp_path):
-    def make_views(videos, **options):
-        dataset = Views(videos, broken=("10.mp4",), **options)
-        # Of 11 one may be broken, and of 2 none.
-        dataset.failures = Failures(len(videos), max_broken=0.1)
-        return dataset
-
-    with pytest.raises(KeyboardInterrupt):
-        evaluate_videos(model, listed(), lambda v: make_views(v, stop_at="9.mp4"), tmp_path)
-    for _ in range(2):
-        assert list(evaluate_videos(model, listed(), make_views, tmp_path).unreadable) == [10]
-
-
 def test_a_journal_without_scores_binds_nobody(model, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         evaluate_videos(model, listed(), views(stop_at="0.mp4"), tmp_path, over_views="max")
@@ -309,10 +295,9 @@ def shuffled(videos):
 
 
 def forgetful(videos):
-    dataset = Views(videos, broken=BROKEN)
-    del dataset.failures.names
-    dataset.failures.names = type("Forgetful", (dict,), {"__setitem__": lambda *_: None})()
-    return dataset
+    views = Views(videos, broken=BROKEN)
+    views.errors = type("Forgetful", (dict,), {"__setitem__": lambda *_: None})()
+    return views
 
 
 DATASETS = {
@@ -350,7 +335,7 @@ def test_videos_without_labels_are_refused(model):
 
 
 def test_files_are_read_and_broken_ones_are_told(tmp_path, folder):
-    """Through `clip_dataset`, with a list that has events, whose labels it replaces."""
+    """Through `evaluation_clips`, with a list that has events, whose labels it replaces."""
     videos = knl.data.read_folder(folder)
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"junk")
@@ -367,8 +352,8 @@ def test_files_are_read_and_broken_ones_are_told(tmp_path, folder):
     )
 
     def make_views(rest):
-        options = {"on_error": "skip", "max_broken": 1.0, "batch_size": 2}
-        return knl.data.clip_dataset(rest, "4x2", crop=32, crops_per_clip=3, **options)
+        options = {"on_error": "skip", "max_error_rate": 1.0, "batch_size": 2}
+        return knl.data.evaluation_clips(rest, "4x2", size=32, num_crops=3, **options)
 
     scores = evaluate_videos(mean, videos, make_views, tmp_path / "out", over_views="max")
     assert list(scores.unreadable) == [3]
@@ -376,7 +361,7 @@ def test_files_are_read_and_broken_ones_are_told(tmp_path, folder):
     np.testing.assert_array_equal(scores.labels, table)
     for number in (0, 8):
         one = knl.data.VideoList([paths[number]], [0], ["jump"])
-        expected, _ = predict_views(mean, make_views(one), over_views="max")
+        expected, _ = predict_views(mean, make_views(one).dataset(), over_views="max")
         np.testing.assert_allclose(scores.probabilities[number], expected[0], atol=1e-6)
     # Of whose events the class has a greater number than there are videos.
     alone = evaluate_videos(mean, videos.select([8]), make_views, over_views="max")

@@ -174,14 +174,14 @@ def test_other_options_are_refused(options, message):
 def test_each_video_is_opened_once_for_all_its_views():
     visits = collections.Counter()
 
-    def decode(path, indices):
+    def decode(path, indices, short_side):
         visits[path] += 1
         return np.full((len(indices), 40, 56, 3), indices[:, None, None, None], np.uint8)
 
     videos = knl.data.VideoList(["a", "b", "c"], [0, 1, 0], ["jump", "run"])
-    options = {"decoder": decode, "probe": lambda path: 100, "crop": 32, "batch_size": 2}
-    views = knl.data.clip_dataset(videos, "4x2", clips_per_video=10, crops_per_clip=3, **options)
-    shapes = [clips.shape for clips, _ in views]
+    options = {"decoder": decode, "probe": lambda path: 100, "size": 32, "batch_size": 2}
+    views = knl.data.evaluation_clips(videos, "4x2", num_clips=10, num_crops=3, **options)
+    shapes = [clips.shape for clips, _ in views.dataset()]
     assert shapes == [(2, 30, 4, 32, 32, 3), (1, 30, 4, 32, 32, 3)]
     assert visits == {"a": 1, "b": 1, "c": 1}
 
@@ -189,12 +189,12 @@ def test_each_video_is_opened_once_for_all_its_views():
 def test_accuracy_within_fit_is_that_of_one_view():
     videos = knl.data.VideoList(list("abcdefg"), [0, 1, 0, 1, 1, 0, 1], ["jump", "run"])
 
-    def decode(path, indices):
+    def decode(path, indices, short_side):
         random = np.random.default_rng(ord(path))
         return random.integers(0, 256, (len(indices), 40, 56, 3), np.uint8)
 
-    options = {"decoder": decode, "probe": lambda path: 20, "crop": 32, "batch_size": 3}
-    views = knl.data.clip_dataset(videos, "4x2", **options)
+    options = {"decoder": decode, "probe": lambda path: 20, "size": 32, "batch_size": 3}
+    views = knl.data.evaluation_clips(videos, "4x2", **options).dataset()
     layers = [keras.layers.GlobalAveragePooling3D(), keras.layers.Dense(2, "softmax")]
     model = keras.Sequential([keras.Input((4, 32, 32, 3)), *layers])
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])

@@ -11,7 +11,7 @@ from keras_nonlocal import transforms
 from keras_nonlocal.exporting.facts import Facts
 from keras_nonlocal.exporting.serving import make_signatures
 from keras_nonlocal.preprocessing import preprocess_input
-from keras_nonlocal.video.decode import resize_frames
+from keras_nonlocal.video.pyav import resize_frames
 
 SHAPE = (4, 16, 16, 3)
 

@@ -327,7 +327,7 @@ def motions(tmp_path_factory):
     for split in ("train", "validation"):
         folder = tmp_path_factory.mktemp(split)
         camera_motion.make_videos(folder, split, 3)
-        dataset = knl.data.clip_dataset(str(folder), "8x2", crop=64, short_side=73)
+        dataset = knl.data.evaluation_clips(str(folder), "8x2", size=64, scale=73).dataset()
         found[split] = np.concatenate([clips.numpy() for clips, _ in dataset])
     return found
 

@@ -14,7 +14,7 @@ from keras_nonlocal.data.record_lists import read_records
 from keras_nonlocal.lists.video_list import VideoList
 from keras_nonlocal.prepare.conversion import prepare_videos
 from keras_nonlocal.prepare.plan import make_plan
-from keras_nonlocal.video.reading import open_video
+from keras_nonlocal.video.open import open_video
 from tests.made_videos import moving_bars, write
 
 FRAMES, HEIGHT, WIDTH = 9, 32, 44

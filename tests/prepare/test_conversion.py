@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 
 from keras_nonlocal import files
-from keras_nonlocal.data.cores import count_cores
 from keras_nonlocal.data.record_lists import read_records
 from keras_nonlocal.lists.video_list import VideoList
 from keras_nonlocal.prepare.conversion import prepare_videos
 from keras_nonlocal.prepare.plan import make_plan
 from keras_nonlocal.prepare.shards import convert_shard
-from keras_nonlocal.video.reading import probe_video
+from keras_nonlocal.video.open import probe_video
 
 from .conftest import files_in
 
@@ -345,10 +344,6 @@ def test_two_processes_do_not_prepare_at_a_time(plan, tmp_path):
         with pytest.raises(BlockingIOError, match="Another process prepares videos into '.*out'"):
             prepare_videos(plan, tmp_path / "out")
     prepare_videos(plan, tmp_path / "out")
-
-
-def test_cores_are_those_of_the_process():
-    assert 1 <= count_cores() <= os.cpu_count()
 
 
 ERRORS = {

@@ -13,7 +13,7 @@ from keras_nonlocal.lists.video_list import VideoList
 from keras_nonlocal.prepare.plan import make_plan
 from keras_nonlocal.prepare.shards import convert_shard, convert_video, load_shard
 from keras_nonlocal.video.frame_folders import FrameFolder
-from keras_nonlocal.video.reading import decode_frames, open_video, probe_video
+from keras_nonlocal.video.open import decode_frames, open_video, probe_video
 from tests.made_videos import moving_bars
 
 from .conftest import files_in

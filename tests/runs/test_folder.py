@@ -120,7 +120,7 @@ def test_another_optimizer_is_refused(tmp_path, start):
     start.interrupt(tmp_path, small.StopAt(0, 1))
     model = small.make_model(small.make_optimizer(momentum=0.8))
     with pytest.raises(ValueError, match="optimizer.config.momentum: was 0.9, is 0.8"):
-        train(model, small.batches(), small.validation(), epochs=small.EPOCHS, run=tmp_path)
+        train(model, small.Batches(), small.validation(), epochs=small.EPOCHS, run=tmp_path)
 
 
 def test_overwriting_starts_anew_and_spares_what_is_not_its_own(tmp_path, start):

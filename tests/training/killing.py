@@ -42,7 +42,7 @@ def make_optimizer():
 
 def make_dense(seed):
     """Two layers with norm and dropout, and their batches."""
-    return small.make_model(make_optimizer(), seed), small.batches()
+    return small.make_model(make_optimizer(), seed), small.Batches()
 
 
 def make_non_local(seed):
@@ -50,7 +50,7 @@ def make_non_local(seed):
     keras.utils.set_random_seed(seed)
     model = process_run.small(classes=3)
     model.compile(make_optimizer(), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model, small.batches(shape=(4, 32, 32, 3))
+    return model, small.Batches(shape=(4, 32, 32, 3))
 
 
 class Killer(keras.callbacks.Callback):

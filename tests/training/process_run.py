@@ -74,13 +74,11 @@ def main(folder, run, count, index, port=None, die=(None, None)):
     distribution.join(count, index, port and f"localhost:{port}")
     with distribution.guarded("The same command goes on."):
         videos = knl.data.read_folder(folder)
-        clips = knl.data.clip_dataset(
-            videos, training=True, batch_size=BATCH, seed=SEED, **RECIPE.data
-        )
+        clips = knl.data.training_clips(videos, batch_size=BATCH, seed=SEED, **RECIPE.data)
         keras.utils.set_random_seed(SEED)
         model = small()
         RECIPE.prepare(model)
-        RECIPE.compile(model, steps_per_epoch=len(clips), batch_size=BATCH)
+        RECIPE.compile(model, steps_per_epoch=clips.steps_per_epoch, batch_size=BATCH)
         each = EachStep(die[1] if index == die[0] else None)
         train(
             model,

@@ -16,7 +16,7 @@ def once(folder, seed, callbacks=()):
     model = small.make_model(small.make_optimizer(schedule), seed)
     train(
         model,
-        small.batches(),
+        small.Batches(),
         small.validation(),
         epochs=2,
         run=folder,

@@ -12,18 +12,17 @@ STEPS = 4
 EPOCHS = 3
 
 
-def batches(steps=STEPS, shape=(5,)):
-    """What `clip_dataset(training=True)` gives: a dataset with `epoch(number, step)`."""
+class Batches:
+    """What `training` knows of a `data.ClipLoader`: each epoch has batches of its own."""
 
-    def epoch(number, step=0):
-        generator = np.random.default_rng((7, number))
-        x = generator.normal(size=(steps, 6, *shape)).astype("float32")
-        y = generator.integers(3, size=(steps, 6))
+    def __init__(self, steps=STEPS, shape=(5,)):
+        self.steps_per_epoch, self.shape = steps, shape
+
+    def dataset(self, epoch=None, step=0):
+        generator = np.random.default_rng((7, epoch or 0))
+        x = generator.normal(size=(self.steps_per_epoch, 6, *self.shape)).astype("float32")
+        y = generator.integers(3, size=(self.steps_per_epoch, 6))
         return tf.data.Dataset.from_tensor_slices((x[step:], y[step:]))
-
-    dataset = epoch(0)
-    dataset.epoch = epoch
-    return dataset
 
 
 def validation():
@@ -91,7 +90,7 @@ class Starter:
         }
         write_state(self.model, self.initial if fresh else self.initial | disordered)
         arguments = {"epochs": EPOCHS, "checkpoint_steps": 1} | arguments
-        history = train(self.model, training or batches(), validation(), run=folder, **arguments)
+        history = train(self.model, training or Batches(), validation(), run=folder, **arguments)
         return history.history, read_state(self.model)
 
     def interrupt(self, folder, callback, **arguments):

@@ -31,9 +31,7 @@ def without_averages():
 
 
 def same_batches_every_epoch():
-    training = small.batches()
-    del training.epoch
-    return training
+    return small.Batches().dataset()
 
 
 def test_training_equals_one_call_of_fit(tmp_path, without_averages):
@@ -85,7 +83,9 @@ def test_precise_statistics_are_validated_and_never_trained(tmp_path, without_av
     kernel, bias = (
         state[f"model/0000{n}.small/hidden/{k}"] for n, k in enumerate(("kernel", "bias"))
     )
-    x = np.concatenate([x for x, _ in small.batches().epoch(small.EPOCHS - 1).as_numpy_iterator()])
+    x = np.concatenate(
+        [x for x, _ in small.Batches().dataset(small.EPOCHS - 1).as_numpy_iterator()]
+    )
     hidden = x.astype("float64") @ kernel + bias
     names = [
         next(n for n in state if n.endswith(end)) for end in ("moving_mean", "moving_variance")
@@ -110,7 +110,7 @@ def test_two_replicas_validate_with_any_number(count, interrupted, tmp_path):
             # Else each replica has statistics of its own.
             model.get_layer("norm").trainable = False
         history = train(
-            model, small.batches(), validation, epochs=2, run=tmp_path, callbacks=callbacks
+            model, small.Batches(), validation, epochs=2, run=tmp_path, callbacks=callbacks
         )
         return model, history.history
 
@@ -147,7 +147,7 @@ def test_the_best_epoch_is_saved(arguments, best, tmp_path, start):
 
 
 def test_no_validation_means_no_best(tmp_path, start):
-    history = train(start.model, small.batches(), epochs=1, run=tmp_path)
+    history = train(start.model, small.Batches(), epochs=1, run=tmp_path)
     assert sorted(history.history) == ["accuracy", "learning_rate", "loss"]
     assert not (tmp_path / "best.keras").exists()
 
@@ -167,17 +167,17 @@ def test_a_finished_training_only_loads(tmp_path, start):
 
 
 def test_a_loss_that_is_not_finite_stops_it(tmp_path, start):
-    training = small.batches()
-    epoch = training.epoch
+    training = small.Batches()
+    epoch = training.dataset
 
-    def poisoned(number, step=0):
+    def poisoned(number=0, step=0):
         def poison(place, batch):
             bad = (number == 1) & (place + step == 2)
             return tf.where(bad, np.nan, batch[0]), batch[1]
 
         return epoch(number, step).enumerate().map(poison)
 
-    training.epoch = poisoned
+    training.dataset = poisoned
     with pytest.raises(TrainingDiverged) as error:
         start(tmp_path, training=training)
     last = tmp_path / "checkpoints" / "epoch-00001-step-00000002.safetensors"
@@ -247,8 +247,11 @@ def test_what_is_no_number_is_not_the_best(first):
         ({"keep": 0}, "`keep` must be a positive integer"),
         ({"monitor": "val_f1"}, "`monitor` must be one of .*'val_loss'.* Received: .*'val_f1'"),
         ({"callbacks": [keras.callbacks.SwapEMAWeights()]}, "must not hold a SwapEMAWeights"),
-        ({"training": small.batches().repeat()}, "`training` must end.*take"),
-        ({"training": small.batches().take(0)}, "`training` must hold at least one batch"),
+        ({"training": small.Batches().dataset().repeat()}, "`training` must end.*take"),
+        (
+            {"training": small.Batches().dataset().take(0)},
+            "`training` must hold at least one batch",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -263,14 +266,16 @@ def test_what_is_no_callback_is_named(tmp_path, start):
 
 
 def test_what_is_no_dataset_is_named(tmp_path, start):
-    with pytest.raises(TypeError, match=r"`training` must be a `tf.data.Dataset`.*Received: list"):
+    with pytest.raises(
+        TypeError, match=r"`training` must be a `data.ClipLoader` or.*Received: list"
+    ):
         start(tmp_path, training=[1])
 
 
 def test_a_model_that_is_not_compiled_is_named(tmp_path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)], name="raw")
     with pytest.raises(ValueError, match="model must be compiled. Received: 'raw'"):
-        train(model, small.batches(), epochs=1, run=tmp_path)
+        train(model, small.Batches(), epochs=1, run=tmp_path)
 
 
 def test_replicas_train_without_xla(tmp_path, caplog):
@@ -278,7 +283,7 @@ def test_replicas_train_without_xla(tmp_path, caplog):
     with subjects.two_replicas().scope():
         model = small.make_model(keras.optimizers.SGD(0.1), jit_compile=True)
     assert model.jit_compile is True
-    history = train(model, small.batches(2), epochs=1, run=tmp_path)
+    history = train(model, small.Batches(2), epochs=1, run=tmp_path)
     assert model.jit_compile is False
     assert "XLA is off in this training" in caplog.text
     assert np.isfinite(history.history["loss"]).all()

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import keras_nonlocal as knl
-from keras_nonlocal.data import clip_dataset, transforms
+from keras_nonlocal.data import training_clips, transforms
 from keras_nonlocal.training.labels import CrossEntropy, TopAccuracy
 from keras_nonlocal.training.outputs import find_activation
 from keras_nonlocal.training.recipe import Recipe
@@ -184,9 +184,9 @@ def test_settings_are_the_authors(name):
 
 
 def check_pixels(recipe, clip, crop, jitter):
-    assert (recipe.data["clip"], recipe.data["crop"]) == (clip, crop)
-    # Left out, `clip_dataset` draws in proportion to the crop.
-    assert recipe.data["short_side"] is None and transforms.short_sides_of(crop) == jitter
+    assert (recipe.data["clip"], recipe.data["size"]) == (clip, crop)
+    # Left out, `training_clips` draws in proportion to the crop.
+    assert recipe.data["scale"] is None and transforms.short_sides_of(crop) == jitter
     assert recipe.data["flip"] is True and recipe.data["color"] == 0
 
 
@@ -368,8 +368,8 @@ def test_several_replicas_compile_without_xla(monkeypatch):
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_data_settings_are_arguments_of_clip_dataset(recipe):
-    inspect.signature(clip_dataset).bind("videos", training=True, batch_size=8, **recipe.data)
+def test_data_settings_are_arguments_of_training_clips(recipe):
+    inspect.signature(training_clips).bind("videos", batch_size=8, **recipe.data)
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)

@@ -80,7 +80,7 @@ def test_new_models_with_everything_on_resume(tmp_path):
         model = small.make_model(optimizer, seed)
         train(
             model,
-            small.batches(),
+            small.Batches(),
             small.validation(),
             epochs=2,
             run=folder,
@@ -149,7 +149,7 @@ def test_a_checkpoint_of_another_network_stops_it(tmp_path, start):
     start.interrupt(tmp_path, small.StopAt(0, 1))
     model = small.make_model(classes=4)
     with pytest.raises(ValueError, match=r"top/bias: float32\[3\] in the checkpoint, float32\[4\]"):
-        train(model, small.batches(), small.validation(), run=tmp_path, epochs=small.EPOCHS)
+        train(model, small.Batches(), small.validation(), run=tmp_path, epochs=small.EPOCHS)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_signals_leave_a_checkpoint(number, method, tmp_path, start, assert_resu
 
 def test_several_steps_in_one_execution_make_checkpoints_too(tmp_path):
     start = small.Starter(steps_per_execution=2)
-    arguments = {"checkpoint_steps": 3, "training": small.batches(7)}
+    arguments = {"checkpoint_steps": 3, "training": small.Batches(7)}
     start.interrupt(tmp_path, small.StopAt(0, 5), **arguments)
     # Steps 2 and 4 end an execution; the third, of which a multiple ends none, is past by then.
     assert sorted((tmp_path / "checkpoints").iterdir())[-1].stem == "epoch-00000-step-00000004"
@@ -190,20 +190,19 @@ def test_other_replicas_are_refused(tmp_path, start):
         r"MirroredStrategy of 1 .*--replicas 1\), or train in another folder"
     )
     with pytest.raises(ValueError, match=message):
-        train(model, small.batches(), small.validation(), run=tmp_path, epochs=small.EPOCHS)
+        train(model, small.Batches(), small.validation(), run=tmp_path, epochs=small.EPOCHS)
 
 
 def test_several_steps_in_one_execution_resume(tmp_path):
     start = small.Starter(steps_per_execution=2)
-    arguments = {"epochs": 2, "checkpoint_steps": 2, "training": small.batches(5)}
+    arguments = {"epochs": 2, "checkpoint_steps": 2, "training": small.Batches(5)}
     _, expected = start(tmp_path / "undisturbed", **arguments)
     start.interrupt(tmp_path / "run", small.StopAt(1, 3), **arguments)
     small.assert_same(start(tmp_path / "run", fresh=False, **arguments)[1], expected)
 
 
 def test_a_dataset_without_places_resumes_at_an_epoch(tmp_path, start):
-    training = small.batches()
-    del training.epoch
+    training = small.Batches().dataset()
     _, expected = start(tmp_path / "undisturbed", training=training)
     start.interrupt(tmp_path / "run", small.StopAt(1, 2), training=training)
     names = [path.stem for path in sorted((tmp_path / "run" / "checkpoints").iterdir())]

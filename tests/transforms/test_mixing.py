@@ -9,7 +9,7 @@ from keras_nonlocal import transforms
 MIXES = {
     "mixup": transforms.mixup(0.8, 5),
     "cutmix": transforms.cutmix(1.0, 5),
-    "mix_or_cut": transforms.mix_or_cut(5),
+    "mixup_or_cutmix": transforms.mixup_or_cutmix(5),
 }
 every_mix = pytest.mark.parametrize("mix", MIXES.values(), ids=MIXES)
 LABELS = np.array([0, 3, 1, 4], np.int32)
@@ -164,7 +164,7 @@ def test_draws_differ(mix, seeded):
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 def test_mix_or_cut_mixes_up_the_share_it_is_told(share):
-    mix = transforms.mix_or_cut(4, mixup_share=share)
+    mix = transforms.mixup_or_cutmix(4, mixup_share=share)
     clips = plain_batch()
     mixed = [
         not np.isin(mix(clips, np.arange(4), (9, n))[0].numpy(), np.arange(4)).all()
@@ -193,10 +193,10 @@ def test_labels_of_another_number_of_classes_are_refused(mix):
     [
         (lambda: transforms.mixup(0, 5), "alpha"),
         (lambda: transforms.cutmix(0, 5), "alpha"),
-        (lambda: transforms.mix_or_cut(5, mixup_alpha=0), "mixup_alpha"),
-        (lambda: transforms.mix_or_cut(5, cutmix_alpha=0), "cutmix_alpha"),
+        (lambda: transforms.mixup_or_cutmix(5, mixup_alpha=0), "mixup_alpha"),
+        (lambda: transforms.mixup_or_cutmix(5, cutmix_alpha=0), "cutmix_alpha"),
     ],
-    ids=["mixup", "cutmix", "mix_or_cut, mixup", "mix_or_cut, cutmix"],
+    ids=["mixup", "cutmix", "mixup_or_cutmix, mixup", "mixup_or_cutmix, cutmix"],
 )
 def test_alphas_must_not_be_too_small(factory, name):
     with pytest.raises(ValueError, match=f"`{name}` must be at least 0.01. Received: {name}=0"):

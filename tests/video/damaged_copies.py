@@ -12,7 +12,7 @@ import tempfile
 
 import numpy as np
 
-from keras_nonlocal.video.reading import open_video
+from keras_nonlocal.video.open import open_video
 
 SHORT_SIDE = 96
 

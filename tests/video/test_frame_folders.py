@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_nonlocal.video.decode import resize_frames
 from keras_nonlocal.video.frame_folders import FrameFolder
-from keras_nonlocal.video.reading import open_video
+from keras_nonlocal.video.open import open_video
+from keras_nonlocal.video.pyav import resize_frames
 from tests.made_videos import moving_bars
 
 FRAMES = moving_bars(12, 24, 32)

@@ -9,11 +9,11 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
-from keras_nonlocal.data import clip_dataset
+from keras_nonlocal.data import evaluation_clips
 from keras_nonlocal.lists.video_list import VideoList
 from keras_nonlocal.video import framing, sequence_examples
-from keras_nonlocal.video.decode import resize_frames
-from keras_nonlocal.video.reading import decode_frames, open_video, probe_video
+from keras_nonlocal.video.open import decode_frames, open_video, probe_video
+from keras_nonlocal.video.pyav import resize_frames
 from keras_nonlocal.video.records import Record
 from tests.made_videos import moving_bars
 
@@ -200,7 +200,7 @@ def test_records_that_others_have_changed_are_read_as_they_are(change, tmp_path)
 
 def test_clips_of_a_record_are_fed_to_networks(address):
     videos = VideoList([address], [1], ["jump", "run"])
-    ((clips, labels),) = clip_dataset(videos, "4x4", crop=32, batch_size=1)
+    ((clips, labels),) = evaluation_clips(videos, "4x4", size=32, batch_size=1).dataset()
     assert clips.shape == (1, 4, 32, 32, 3)
     assert labels.numpy().tolist() == [1]
 

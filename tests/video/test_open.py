@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_nonlocal.video.decode import VideoFile
 from keras_nonlocal.video.frame_folders import FrameFolder
-from keras_nonlocal.video.reading import decode_frames, open_video, probe_video
+from keras_nonlocal.video.open import VideoFile, decode_frames, open_video, probe_video
 from keras_nonlocal.video.records import Record
 from tests.made_videos import moving_bars
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from keras_nonlocal.data import decode_frames, probe_video
-from keras_nonlocal.video import decode
-from keras_nonlocal.video.decode import VideoFile, resize_frames
-from keras_nonlocal.video.video_index import index_video
+from keras_nonlocal.video.open import VideoFile
+from keras_nonlocal.video.pyav import resize_frames
 from tests.made_videos import REAL_CLIPS, decode_whole, moving_bars, write
 
 KINDS = {
@@ -185,23 +184,49 @@ def test_short_side_shows_the_same_picture(video):
     assert np.abs(small - halved).mean() < 4
 
 
-@pytest.mark.parametrize("turns", [1, 2, 3])
-def test_rotation_noted_in_the_file_is_applied(tmp_path, video, turns):
-    # The matrix of an mp4's track header: (a, b, u, c, d, v, x, y, w), a b c d in 16.16.
-    cos, sin = (0, 1) if turns == 1 else (-1, 0) if turns == 2 else (0, -1)
+ORIENTATIONS = {  # a, b, c, d of the matrix: x' = a x + c y, y' = b x + d y
+    "upright": ((1, 0, 0, 1), lambda picture: picture),
+    "clockwise": ((0, 1, -1, 0), lambda picture: np.rot90(picture, -1)),
+    "half-turn": ((-1, 0, 0, -1), lambda picture: np.rot90(picture, 2)),
+    "counterclockwise": ((0, -1, 1, 0), np.rot90),
+    "left-to-right": ((-1, 0, 0, 1), np.fliplr),
+    "top-to-bottom": ((1, 0, 0, -1), np.flipud),
+    "transposed": ((0, 1, 1, 0), lambda picture: picture.transpose(1, 0, 2)),
+    "transposed-crosswise": ((0, -1, -1, 0), lambda p: np.rot90(p, 2).transpose(1, 0, 2)),
+    "of-zeros": ((0, 0, 0, 0), lambda picture: picture),
+}
 
-    def matrix(a, b, c, d):
+
+@pytest.mark.parametrize("numbers, expected", ORIENTATIONS.values(), ids=ORIENTATIONS)
+def test_the_matrix_of_the_file_is_applied(tmp_path, video, numbers, expected):
+    def matrix(a, b, c, d):  # of an mp4's track header: (a, b, u, c, d, v, x, y, w)
         numbers = [a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30]
         return b"".join(number.to_bytes(4, "big", signed=True) for number in numbers)
 
     content = video.read_bytes()
     upright = content.index(matrix(1, 0, 0, 1), content.index(b"tkhd"))
-    path = tmp_path / "rotated.mp4"
-    path.write_bytes(content[:upright] + matrix(cos, sin, -sin, cos) + content[upright + 36 :])
-    # The matrix turns the picture clockwise, NumPy counterclockwise.
-    expected = np.rot90(decode_frames(video, [7])[0], -turns)
-    np.testing.assert_array_equal(decode_frames(path, [7])[0], expected)
-    assert (probe_video(path).height, probe_video(path).width) == expected.shape[:2]
+    path = tmp_path / "turned.mp4"
+    path.write_bytes(content[:upright] + matrix(*numbers) + content[upright + 36 :])
+    whole = [expected(picture) for picture in decode_whole(path)]
+    np.testing.assert_array_equal(decode_frames(path, [7, 40]), [whole[7], whole[40]])
+    assert (probe_video(path).height, probe_video(path).width) == whole[0].shape[:2]
+
+
+@pytest.mark.parametrize("turns, expected", [(0, 16 / 11), (1, 11 / 16)])
+def test_pixels_that_are_not_square_are_named_and_not_stretched(tmp_path, turns, expected):
+    path = tmp_path / "a.mkv" if not turns else tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = fractions.Fraction(16, 11)
+        if turns:
+            stream.set_display_rotation(90)
+        for picture in moving_bars(4, 48, 64):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    info = probe_video(path)
+    assert info.pixel_aspect == pytest.approx(expected)
+    assert (info.height, info.width) == ((64, 48) if turns else (48, 64))
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "avi"])
@@ -281,22 +306,28 @@ def test_missing_file_is_named(tmp_path):
         decode_frames(tmp_path / "nowhere.mp4", [0])
 
 
-def test_file_that_vanished_since_it_was_listed_is_named(tmp_path, monkeypatch):
+def test_file_that_vanished_since_it_was_probed_is_named(tmp_path):
     path = write(tmp_path / "a.mp4", moving_bars(5, 48, 64))
-    index = index_video(str(path))
+    video = VideoFile(path)
+    assert video.info.frames == 5
     path.unlink()
-    monkeypatch.setattr(decode, "index_video", lambda path: index)
     with pytest.raises(FileNotFoundError, match="no video file '.*a.mp4'"):
-        VideoFile(path).decode([0])
+        video.decode([0])
 
 
-def test_file_that_must_not_be_read_is_named(video, monkeypatch):
+@pytest.mark.parametrize("readable", [False, True])
+def test_only_a_file_that_cannot_be_read_lacks_permission(video, monkeypatch, readable):
+    # libav calls failed seeks and decoders so, too.
     def refuse(*args, **kwargs):
-        raise av.error.PermissionError(13, "Permission denied")
+        raise av.error.PermissionError(1, "Operation not permitted")
 
+    video = VideoFile(video)
+    assert video.info.frames == 50
     monkeypatch.setattr(av, "open", refuse)
-    with pytest.raises(PermissionError, match="'.*bars.mp4' must not be read by this user"):
-        decode_frames(video, [0])
+    monkeypatch.setattr(os, "access", lambda path, mode: readable)
+    error, message = (ValueError, "Operation not permitted") if readable else (PermissionError, "")
+    with pytest.raises(error, match=f"{message}.*'.*bars.mp4'|'.*bars.mp4'.*{message}"):
+        video.decode([0])
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device"])
@@ -321,11 +352,27 @@ def test_name_with_a_colon_is_no_address(tmp_path, video, monkeypatch):
     assert probe_video("12:30.mp4").frames == 50
 
 
-def test_empty_file_is_named(tmp_path):
-    path = tmp_path / "empty.mp4"
-    path.touch()
-    with pytest.raises(ValueError, match="'.*empty.mp4' cannot be read"):
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (b"", "it is empty"),
+        (b"<!DOCTYPE html>\n<title>Not found</title>", "it is text that begins '<!DOCTYPE html>"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "it is a Git LFS pointer"),
+        (b"this is no video", "it is text that begins 'this is no video'"),
+        (bytes(range(128, 256)), "Invalid data"),
+    ],
+    ids=["empty", "html", "lfs", "text", "bytes"],
+)
+def test_file_that_is_no_video_is_named_and_explained(tmp_path, content, reason):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"'.*a.mp4' cannot be read: {reason}"):
         probe_video(path)
+
+
+def test_path_with_a_null_byte_is_named():
+    with pytest.raises(ValueError, match=r"'a\\x00b' cannot be read: .*null byte"):
+        decode_frames("a\0b", [0])
 
 
 def test_picture_is_no_video(tmp_path):
@@ -348,13 +395,6 @@ def test_list_of_frames_that_does_not_fit_is_told(tmp_path):
     content[content.index(b"idx1") + 8 + 16 * 4 + 8] ^= 0x80
     path.write_bytes(content)
     with pytest.raises(ValueError, match="its list of frames does not fit its frames"):
-        probe_video(path)
-
-
-def test_file_that_is_no_video_is_named(tmp_path):
-    path = tmp_path / "text.mp4"
-    path.write_text("this is no video")
-    with pytest.raises(ValueError, match="'.*text.mp4' cannot be read: Invalid data"):
         probe_video(path)
 
 
@@ -392,6 +432,30 @@ def test_truncated_file_is_named_and_counted(tmp_path, suffix):
     path.write_bytes(whole.read_bytes()[: os.path.getsize(whole) * 9 // 10])
     with pytest.raises(ValueError, match=r"'.*truncated\.\w+' cannot .* truncated, \d+% of"):
         decode_frames(path, [0])
+
+
+LENIENT = {
+    "lost": ("a.mp4", "libx264", lambda content, start, end: bytes(end - start)),
+    "cut": ("a.ts", "libx264", lambda content, start, end: b""),
+    "gone": ("a.mkv", "libx264", lambda content, start, end: b""),
+    "zeros": ("a.avi", "mpeg4", lambda content, start, end: bytes(end - start)),
+}
+
+
+@pytest.mark.parametrize("name, codec, damage", LENIENT.values(), ids=LENIENT)
+def test_what_ffmpeg_conceals_is_decoded_where_that_is_wanted(tmp_path, name, codec, damage):
+    path = write(tmp_path / name, moving_bars(40, 48, 64), codec, g=12)
+    content = path.read_bytes()
+    start = len(content) // 2
+    path.write_bytes(content[:start] + damage(content, start, start + 700) + content[start + 700 :])
+    with pytest.raises(ValueError, match="a[.].* cannot be read"):
+        list(VideoFile(path).iterate())
+    whole = decode_whole(path, errors=[av.error.InvalidDataError])
+    video = VideoFile(path, strict=False)
+    assert probe_video(path, strict=False).frames == len(whole) > 10
+    np.testing.assert_array_equal(list(video.iterate()), whole)
+    indices = [len(whole) - 1, 2]
+    np.testing.assert_array_equal(decode_frames(path, indices, strict=False), whole[indices])
 
 
 @pytest.mark.parametrize("index", [-1, 50])
@@ -465,6 +529,24 @@ def remux(source, path, first=0, skip_keys=0, **muxer):
                 shift = int(fractions.Fraction(first, 100) / packet.time_base)
             packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
             made.mux(packet)
+
+
+@pytest.mark.parametrize("rate", [30, 60, fractions.Fraction(24000, 1001), 1000])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "flv", "ts"])
+def test_the_rate_is_that_of_the_stamps(tmp_path, suffix, rate):
+    path = tmp_path / f"a.{suffix}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"bf": "0"})
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for picture in moving_bars(30, 48, 64):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    if suffix == "mkv":  # As some programs write it: without the duration of a frame.
+        content = path.read_bytes()
+        assert content.count(b"\x23\xe3\x83") == 1
+        path.write_bytes(content.replace(b"\x23\xe3\x83", b"\x23\xe3\x84"))
+    # Stamps in milliseconds round the rate of thirty frames.
+    assert probe_video(path).fps == pytest.approx(float(rate), rel=0.02)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
