@@ -181,8 +181,8 @@ def class_names(videos, number):
         number: of the video in the list.
     """
     label = videos.labels[number]
-    numbers = np.flatnonzero(label) if videos.multi_label else [label][: label >= 0]
-    return [videos.class_names[n] for n in numbers]
+    numbers = np.flatnonzero(label) if videos.multi_label else [label]
+    return [videos.class_names[n] for n in numbers if n >= 0]
 
 
 def spread_of(numbers, unknown=0):
