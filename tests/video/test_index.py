@@ -1,4 +1,4 @@
-"""An index is made once, kept on disk and in memory within bounds, and made anew when it must be."""
+"""An index is made once, kept on disk and in memory within bounds, and made anew if it must be."""
 
 import dataclasses
 import os
