@@ -27,6 +27,7 @@ _COLUMNS = {
     "label": "label label_id class_id target class category action class_name label_name",
     "labels": "labels classes",
 }
+_PATHS = frozenset(_COLUMNS["path"].split()[:6])
 _FRAME_LIST = ["original_vido_id", "video_id", "frame_id", "path", "labels"]
 
 
@@ -165,16 +166,19 @@ def _find_columns(file, rows, separator, columns):
         return columns, header if named else None
     if named:
         return named, header
+    if set(header) & _PATHS:
+        raise ValueError(
+            f"{file!r}, line 1: must name the column of the labels as one of "
+            f"{_COLUMNS['label'].split()}. Received: {header}. Pass `columns`, such as "
+            f"{dict(zip(header, ('path', 'label'), strict=False))}."
+        )
     return _guess_columns(file, rows, separator), None
 
 
 def _check_columns(words, columns):
     words = [word for word in words if word != "_"]
-    if words.count("path") != 1 or len(set(words) - {"labels"}) + ("labels" in words) < len(words):
-        good = False
-    else:
-        good = set(words) <= set(_COLUMNS) and not {"label", "labels"} <= set(words)
-    if not good:
+    good = "path" in words and set(words) <= set(_COLUMNS) and len(set(words)) == len(words)
+    if not good or {"label", "labels"} <= set(words):
         raise ValueError(
             "`columns` must be 'path' and perhaps 'label' or 'labels', 'length', 'start', 'end', "
             f"each once, and '_'. Received: columns={columns!r}. "
@@ -190,7 +194,7 @@ def _match_header(names):
         name = next((name for name in known.split() if name in names), None)
         if name and not (word == "labels" and "label" in words):
             words[names.index(name)] = word
-    alone = [name for name in names if name] in [[n] for n in _COLUMNS["path"].split()[:6]]
+    alone = sum(map(bool, names)) == 1 and _PATHS & set(names)
     return words if "path" in words and (alone or len(set(words) - {"_"}) > 1) else None
 
 

@@ -240,7 +240,9 @@ def test_classes_that_lose_all_videos_are_told(source, capsys):
         (source / "jump" / f"{number}.mp4").write_text("no video")
     code, _, noise = run(capsys, "inspect", "videos", "--write-list", "good.csv", "--json")
     assert code == 1
-    assert re.fullmatch(r"keras-nonlocal: warning: good\.csv is read with .*class_names=.*\n", noise)
+    assert re.fullmatch(
+        r"keras-nonlocal: warning: good\.csv is read with .*class_names=.*\n", noise
+    )
     assert read_list("good.csv", class_names=["jump", "run"]).labels.tolist() == [1, 1, 1]
 
 

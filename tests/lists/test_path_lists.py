@@ -409,6 +409,11 @@ NO_SEGMENTS = {
         {},
         "line 4.*a segment a second time, and line 2",
     ),
+    "header": (
+        "path,verb\na.mp4,run",
+        {"missing": "drop"},
+        "line 1: must name the column of the la",
+    ),
     "word": ("a.mp4 1", {"time_unit": "ms"}, "`time_unit` must be"),
     "key": ("path,x\na.mp4,1", {"columns": {"clip": "path"}}, "keys of `columns`.*without 'clip'"),
 }
