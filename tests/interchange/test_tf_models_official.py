@@ -12,8 +12,7 @@ from official.vision.tasks import video_classification
 
 from keras_nonlocal.data.record_lists import read_records
 from keras_nonlocal.lists.video_list import VideoList
-from keras_nonlocal.prepare.conversion import prepare_videos
-from keras_nonlocal.prepare.plan import make_plan
+from keras_nonlocal.prepare.convert import make_plan, prepare_videos
 from keras_nonlocal.video.open import open_video
 from tests.made_videos import moving_bars, write
 
