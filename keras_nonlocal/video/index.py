@@ -187,7 +187,7 @@ _CACHE = IndexCache()
 
 
 def index_video(source, strict=True, by_packets=True):
-    """Returns the index of a file, from the cache if the file is as it was.
+    """Returns the `VideoIndex` of a file, from the cache if the file is as it was.
 
     Where a packet is a frame for certain, packets are counted, which takes some milliseconds.
     Otherwise the file is decoded once.
@@ -196,14 +196,6 @@ def index_video(source, strict=True, by_packets=True):
         source: path, fsspec URL, or binary file object; of the latter nothing is kept.
         strict: whether damage is an error. FFmpeg conceals it otherwise.
         by_packets: `False` decodes the file, and replaces an index that counted packets.
-
-    Returns:
-        A `VideoIndex`.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        PermissionError: if it cannot be read.
-        ValueError: if it is no video, holds no video stream, is truncated or damaged.
     """
     state = _file_state(source)
     if state is None:
