@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_nonlocal.lists.video_list import VideoList
 from keras_nonlocal.prepare.convert import convert_shard, convert_video, make_plan
 from keras_nonlocal.prepare.manifest import OutputFolder, load_shards
-from keras_nonlocal.video.frame_folders import FrameFolder
+from keras_nonlocal.video.images import FrameFolder
 from keras_nonlocal.video.open import decode_frames, open_video, probe_video
 from tests.made_videos import moving_bars
 
