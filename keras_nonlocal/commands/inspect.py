@@ -139,7 +139,9 @@ def _facts(source, videos, survey, clip):
         "classes": dict(zip(videos.class_names, counts, strict=True)),
         "videos_per_class": spread_of(counts),
         "fewest": [
-            name for name, count in zip(videos.class_names, counts, strict=True) if count == min(counts)
+            name
+            for name, count in zip(videos.class_names, counts, strict=True)
+            if count == min(counts)
         ],
         "frames": survey.spread("frames"),
         "duration": survey.spread("duration"),
@@ -151,6 +153,11 @@ def _facts(source, videos, survey, clip):
         "codecs": survey.codecs,
         "clip": str(clip),
         "shorter_than_clip": [looked_at.paths[n] for n in survey.shorter_than(clip)],
+        "non_square": [
+            {"path": looked_at.paths[n], "pixel_aspect": survey.infos[n].pixel_aspect}
+            for n in survey.non_square
+        ],
+        "skipped": videos.skipped,
         "broken": [{"path": path, "reason": reason} for path, reason in survey.broken],
         "readable": [
             {
@@ -172,6 +179,11 @@ def _print_facts(facts):
     if short:
         text = f"{len(short):,} for a clip of {facts['clip']}, which repeats frames of them"
         pairs.append(("too short", text))
+    if stretched := facts["non_square"]:
+        text = f"{len(stretched):,} have pixels that are not square; frames are not stretched"
+        pairs.append(("not square", text))
+    if skipped := facts["skipped"]:
+        pairs.append(("skipped", _describe_skipped(skipped)))
     if len(set(classes.values())) > 1:
         pairs.append(("uneven", _describe_balance(facts)))
     print(printing.printable(facts["source"]))
@@ -195,8 +207,18 @@ def _print_facts(facts):
     _print_counts("codec", facts["codecs"])
     _print_counts("class", dict(sorted(classes.items(), key=lambda item: -item[1])))
     _print_lines("too short", short)
+    _print_lines(
+        "not square: width / height of a pixel",
+        [f"{each['pixel_aspect']:.3f}  {each['path']}" for each in stretched],
+    )
+    _print_lines("skipped", [path for paths in skipped.values() for path in paths])
     # A reason holds the path of its video.
     _print_lines("unreadable", [fault["reason"] for fault in broken])
+
+
+def _describe_skipped(skipped):
+    counts = [f"{len(paths):,} ({reason})" for reason, paths in skipped.items()]
+    return f"{', '.join(counts)}; to read a file, name it in a list"
 
 
 def _describe_balance(facts):

@@ -61,8 +61,9 @@ class ClipSource:
     ):
         if not all(hasattr(sampler, name) for name in ("clips", "frames", "__call__")):
             raise ValueError(
-                "`sampler` must choose the frames of clips, as `RandomClipSampler` and `UniformClipSampler` do. "
-                f"Received: sampler={sampler!r}. Pass for example RandomClipSampler('8x8')."
+                "`sampler` must choose the frames of clips, as `RandomClipSampler` and "
+                f"`UniformClipSampler` do. Received: sampler={sampler!r}. Pass for example "
+                "RandomClipSampler('8x8')."
             )
         if len(videos) == 0:
             raise ValueError(

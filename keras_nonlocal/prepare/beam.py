@@ -4,8 +4,8 @@ import functools
 import hashlib
 import pickle
 
-from keras_nonlocal.data.failures import check_max_broken
 from keras_nonlocal.data.record_lists import UNFINISHED
+from keras_nonlocal.data.source import check_share
 from keras_nonlocal.prepare.convert import convert_shard, finish_folder
 from keras_nonlocal.prepare.manifest import OutputFolder, load_shards, open_folder
 
@@ -62,7 +62,7 @@ def prepare_videos_on_beam(plan, directory, options=(), max_broken=0.05, overwri
             "Preparing videos on Apache Beam needs the package. "
             'Install it with `pip install "keras_nonlocal[beam]"`.'
         ) from error
-    check_max_broken(max_broken)
+    check_share("max_broken", max_broken)
     # Made first, as it checks the options.
     pipeline = beam.Pipeline(options=PipelineOptions([_RUNNER, *options]))
     with open_folder(plan, directory, overwrite) as (folder, manifest):

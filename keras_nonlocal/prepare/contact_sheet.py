@@ -7,7 +7,7 @@ import io
 import numpy as np
 
 from keras_nonlocal import transforms
-from keras_nonlocal.data.samplers import RandomClips
+from keras_nonlocal.data.samplers import RandomClipSampler
 from keras_nonlocal.prepare.inspect import class_names, open_listed
 
 # Pixels, but for the columns: frames shown per clip.
@@ -83,7 +83,7 @@ def draw_clips(videos, indices, clip, crop=224, seed=0):
         A list of `DrawnClip`, and a dictionary from the indices of videos that cannot be decoded to
         the reasons.
     """
-    sample = RandomClips(clip)
+    sample = RandomClipSampler(clip)
     low, high = transforms.short_sides_of(crop)
     cut = transforms.random_crop(crop)
     clips, faults = [], {}

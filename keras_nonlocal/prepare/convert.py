@@ -8,8 +8,8 @@ import json
 import os
 import threading
 
-from keras_nonlocal.data.cores import count_cores
-from keras_nonlocal.data.failures import check_max_broken
+from keras_nonlocal.data.source import check_share
+from keras_nonlocal.data.workers import count_cores
 from keras_nonlocal.files import is_url
 from keras_nonlocal.lists.video_list import VideoList
 from keras_nonlocal.prepare.inspect import open_listed
@@ -238,7 +238,7 @@ def merge_shards(plan, directory, max_broken=0.05):
         ValueError: if more than `max_broken` of the videos cannot be read.
         FileExistsError, BlockingIOError, OSError: as `prepare_videos`.
     """
-    check_max_broken(max_broken)
+    check_share("max_broken", max_broken)
     with open_folder(plan, directory) as (folder, manifest):
         return finish_folder(plan, folder, max_broken) if manifest is None else manifest
 
@@ -481,7 +481,7 @@ def _check_options(workers, on_error, max_broken, overwrite, shard):
         )
     if on_error not in ("skip", "raise"):
         raise ValueError(f'`on_error` must be "skip" or "raise". Received: on_error={on_error!r}.')
-    check_max_broken(max_broken)
+    check_share("max_broken", max_broken)
     if shard is None:
         return
     if not 0 <= shard[0] < shard[1]:

@@ -10,7 +10,7 @@ import statistics
 import numpy as np
 
 from keras_nonlocal.data import ClipSpec, VideoList
-from keras_nonlocal.data.cores import count_cores
+from keras_nonlocal.data.workers import count_cores
 from keras_nonlocal.lists.path_lists import read_list
 from keras_nonlocal.video.open import open_video
 
@@ -73,6 +73,11 @@ class Survey:
             if info.frames < (clip.frames - 1) * clip.stride * pace + 1:
                 short.append(index)
         return tuple(short)
+
+    @property
+    def non_square(self):
+        """Indices of the readable videos whose pixels are not square."""
+        return tuple(index for index in self.readable if self.infos[index].pixel_aspect != 1)
 
     def with_faults(self, faults):
         """Returns the survey with more videos known to be unreadable.
@@ -157,7 +162,7 @@ def class_names(videos, index):
         index: of the video in the list.
     """
     label = videos.labels[index]
-    labels = np.flatnonzero(label) if videos.multi_label else [label][: label >= 0]
+    labels = np.flatnonzero(label) if videos.multi_label else [label] if label >= 0 else []
     return [videos.class_names[each] for each in labels]
 
 
@@ -218,7 +223,7 @@ def write_list(path, videos):
             "per video. Remove the unreadable ones from the file that lists them."
         )
     paths = [os.path.abspath(each) for each in videos.paths]
-    names = [videos.class_names[label] for label in videos.labels]
+    names = _first_names(videos)
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         csv.writer(file).writerows([("path", "label"), *zip(paths, names, strict=True)])
     # Names may hold anything; whether a list can hold them is what its reader finds.
@@ -226,12 +231,17 @@ def write_list(path, videos):
         again = read_list(path)
     except (OSError, ValueError) as fault:
         raise ValueError(f"`videos` cannot be written as a list: {fault}") from fault
-    if list(again.paths) != paths or [again.class_names[label] for label in again.labels] != names:
+    if list(again.paths) != paths or _first_names(again) != names:
         raise ValueError(
             "`videos` cannot be written as a list, since names of files or classes begin or end "
             "with spaces. Rename these, or remove the unreadable videos where they are."
         )
     return again.class_names == videos.class_names
+
+
+def _first_names(videos):
+    """Returns the class name of each video, empty for those without a label."""
+    return [(class_names(videos, index) or [""])[0] for index in range(len(videos))]
 
 
 def _look_at(videos, index, deep):

@@ -1,6 +1,7 @@
 """What `inspect` says of videos, what it writes, and how it ends."""
 
 import csv
+import dataclasses
 import json
 import os
 import pathlib
@@ -9,7 +10,7 @@ import re
 import numpy as np
 import pytest
 
-from keras_nonlocal.commands import inspect
+from keras_nonlocal.commands import inspect, sources
 from keras_nonlocal.lists.path_lists import read_list
 from keras_nonlocal.prepare import contact_sheet
 from tests.made_videos import moving_bars, write
@@ -116,6 +117,7 @@ def test_the_json_holds_everything(source, capsys):
         "width": 64,
         "codec": "h264",
         "duration": pytest.approx(1.2),
+        "pixel_aspect": 1.0,
     }
 
 
@@ -154,6 +156,42 @@ def test_the_smallest_classes_are_named_and_counted(folder, capsys):
     _, printed, _ = run(capsys, "inspect", "videos")
     line = "largest : smallest class = 3 : 1 videos; fewest: 0, 1, 2, 3, 5 and 3 more"
     assert f"  uneven      {line}\n" in printed
+
+
+def test_videos_whose_pixels_are_not_square_are_counted_and_named(source, capsys, monkeypatch):
+    survey_videos = inspect.survey_videos
+
+    def survey(videos, *arguments):
+        found = survey_videos(videos, *arguments)
+        infos = list(found.infos)
+        infos[1] = dataclasses.replace(infos[1], pixel_aspect=16 / 11)
+        return dataclasses.replace(found, infos=tuple(infos))
+
+    monkeypatch.setattr(inspect, "survey_videos", survey)
+    code, printed, _ = run(capsys, "inspect", "videos", "--clip", "1x1")
+    assert code == 0
+    assert "  not square  1 have pixels that are not square; frames are not stretched\n" in printed
+    assert "  not square: width / height of a pixel\n  1.455  videos/jump/2.mp4\n" in printed
+    facts = json.loads(run(capsys, "inspect", "videos", "--json")[1])
+    assert facts["non_square"] == [{"path": "videos/jump/2.mp4", "pixel_aspect": 16 / 11}]
+
+
+def test_files_that_were_skipped_are_counted_and_named(source, capsys, monkeypatch):
+    read_folder = sources.read_source
+
+    def read_source(chosen):
+        videos = read_folder(chosen)
+        skipped = {".MTS": ["videos/run/a.MTS", "videos/run/b.MTS"], "no ending": ["videos/x"]}
+        return dataclasses.replace(videos, skipped=skipped)
+
+    monkeypatch.setattr(sources, "read_source", read_source)
+    code, printed, _ = run(capsys, "inspect", "videos", "--clip", "1x1")
+    assert code == 0
+    text = "2 (.MTS), 1 (no ending); to read a file, name it in a list"
+    assert f"  skipped     {text}\n" in printed
+    assert "  skipped\n  videos/run/a.MTS\n  videos/run/b.MTS\n  videos/x\n" in printed
+    facts = json.loads(run(capsys, "inspect", "videos", "--json")[1])
+    assert facts["skipped"][".MTS"] == ["videos/run/a.MTS", "videos/run/b.MTS"]
 
 
 def test_a_sample_is_drawn_by_its_seed(source, capsys):
@@ -257,7 +295,9 @@ def test_classes_that_lose_all_videos_are_told(source, capsys):
         (source / "jump" / f"{number}.mp4").write_text("no video")
     code, _, noise = run(capsys, "inspect", "videos", "--write-list", "good.csv", "--json")
     assert code == 1
-    assert re.fullmatch(r"keras-nonlocal: warning: good\.csv numbers the classes anew.*class_names=.*\n", noise)
+    assert re.fullmatch(
+        r"keras-nonlocal: warning: good\.csv numbers the classes anew.*class_names=.*\n", noise
+    )
     assert read_list("good.csv", class_names=["jump", "run"]).labels.tolist() == [1, 1, 1]
 
 

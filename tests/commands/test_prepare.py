@@ -62,8 +62,8 @@ clips = knl.data.training_clips(videos, "8x8")
 def test_the_python_that_it_prints_runs(source, capsys):
     _, printed, _ = run(capsys, "prepare", "videos", "out")
     names = {}
-    exec(printed[printed.index("import") :].replace('"8x8"', '"2x2", crop=32'), names)
-    clips, labels = next(iter(names["clips"]))
+    exec(printed[printed.index("import") :].replace('"8x8"', '"2x2", size=32'), names)
+    clips, labels = next(iter(names["clips"].dataset()))
     assert clips.shape == (8, 2, 32, 32, 3)
     assert names["videos"].class_names == ("jump", "run")
 

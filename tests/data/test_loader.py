@@ -586,7 +586,7 @@ def test_two_processes_share_training_and_validation():
         ({"label_mode": None, **MIXED}, "`label_mode` must not be None with `mix`"),
         ({"class_weight": {3: 1.0}}, "`class_weight` must have class numbers for keys"),
     ],
-    ids=str,
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else value,
 )
 def test_arguments_of_trainings_that_do_not_fit_are_refused(options, message):
     with pytest.raises(ValueError, match=message):

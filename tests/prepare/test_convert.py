@@ -1,6 +1,8 @@
 """A preparation is complete and repeatable, does no damage, and says what is wrong."""
 
 import concurrent.futures
+import functools
+import http.server
 import json
 import os
 import resource
@@ -234,7 +236,9 @@ def test_a_file_that_cannot_grow_is_said(plan, prepared, tmp_path):
     # Python leaves the signal aside that comes with it, so that writing fails.
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
-        with pytest.raises(OSError, match="tfrecord' cannot be written: File too large.*Free space"):
+        with pytest.raises(
+            OSError, match="tfrecord' cannot be written: File too large.*Free space"
+        ):
             prepare_videos(plan, tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -287,7 +291,9 @@ def test_a_manifest_of_something_else_stays(overwrite, plan, tmp_path):
 
 def test_another_plan_is_refused_when_finished(videos, prepared):
     before = files_in(prepared)
-    with pytest.raises(FileExistsError, match="prepared with other settings: quality was 90, is 50"):
+    with pytest.raises(
+        FileExistsError, match="prepared with other settings: quality was 90, is 50"
+    ):
         prepare_videos(make_plan(videos, shards=4, quality=50), prepared)
     assert files_in(prepared) == before
 
@@ -326,7 +332,9 @@ def test_overwriting_removes_what_was_prepared_and_nothing_else(videos, prepared
 def test_two_processes_do_not_prepare_at_a_time(plan, tmp_path):
     (tmp_path / "out" / ".preparing").mkdir(parents=True)
     with files.locked(tmp_path / "out" / ".preparing" / "lock"):
-        with pytest.raises(BlockingIOError, match="Another process prepares videos into this folder: '.*out'"):
+        with pytest.raises(
+            BlockingIOError, match="Another process prepares videos into this folder: '.*out'"
+        ):
             prepare_videos(plan, tmp_path / "out")
     prepare_videos(plan, tmp_path / "out")
 
@@ -387,6 +395,47 @@ def test_another_plan_at_a_url_is_refused_or_overwrites(videos, plan, prepared, 
 def test_a_url_with_a_pattern_is_refused(plan):
     with pytest.raises(ValueError, match=r"must not contain `\*`.*'memory://out/\*'"):
         prepare_videos(plan, "memory://out/*")
+
+
+@pytest.fixture(scope="session")
+def server(source):
+    """The URL of an HTTP server of the videos of `source`."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    handler = functools.partial(Handler, directory=source)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("at", ["memory", "http"])
+def test_videos_at_urls_give_the_same_files(at, plan, prepared, source, url, tmp_path, request):
+    root = request.getfixturevalue("server") if at == "http" else "memory://prepared/videos"
+    if at == "memory":
+        fsspec.filesystem("memory").put(str(source), "/prepared/videos", recursive=True)
+    urls = [f"{root}/{name}" for name in plan.names]
+    videos = VideoList(urls, plan.videos.labels, plan.videos.class_names)
+    prepare_videos(make_plan(videos, shards=4), url)
+    assert files_at(url) == files_in(prepared)
+
+
+def test_missing_videos_at_urls_are_listed_and_tried_again(source, url):
+    system = fsspec.filesystem("memory")
+    system.put(str(source), "/prepared/videos", recursive=True)
+    gone = system.cat_file("/prepared/videos/b/01.mp4")
+    videos = VideoList(
+        ["memory://prepared/videos/a/00.mp4", "memory://prepared/videos/b/01.mp4"], [0, 1], "ab"
+    )
+    system.pipe_file("/prepared/videos/b/01.mp4", b"no video")
+    plan = make_plan(videos, shards=2)
+    with pytest.raises(ValueError, match="`max_broken`.*Received: 1, such as: .*b/01.mp4"):
+        prepare_videos(plan, url)
+    system.pipe_file("/prepared/videos/b/01.mp4", gone)
+    assert prepare_videos(plan, url)["videos"] == 2
 
 
 def fail_at(number, monkeypatch):
@@ -476,10 +525,16 @@ def test_a_task_counts_broken_videos_in_the_whole_list(broken, tmp_path):
 
 ERRORS = {
     "workers": ({"workers": 0}, "`workers` must be at least 1. Received: workers=0"),
-    "on_error": ({"on_error": "ignore"}, '`on_error` must be "skip" or "raise". Received: .*ignore'),
+    "on_error": (
+        {"on_error": "ignore"},
+        '`on_error` must be "skip" or "raise". Received: .*ignore',
+    ),
     "max_broken": ({"max_broken": 5}, "`max_broken` must be a share between 0 and 1.*=5"),
     "shard": ({"shard": (4, 4)}, "`shard` must be .index, count. .*shard=.4, 4"),
-    "overwrite": ({"shard": (0, 4), "overwrite": True}, "`overwrite` must not be given with `shard`"),
+    "overwrite": (
+        {"shard": (0, 4), "overwrite": True},
+        "`overwrite` must not be given with `shard`",
+    ),
 }
 
 

@@ -261,7 +261,6 @@ IMPOSSIBLE = {
     "a line break": (["a\nb.mp4"], [0], ["run"]),
     "spaces around a class": (["a.mp4"], [0], ["run "]),
     "no UTF-8": ([os.fsdecode(b"a\xff.mp4")], [0], ["run"]),
-    "no class name": (["a.mp4"], [0], [" "]),
     "several classes": (["a.mp4"], [[1, 1]], ["run", "jump"]),
 }
 
