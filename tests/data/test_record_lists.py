@@ -138,9 +138,7 @@ def test_a_damaged_context_is_an_error(tmp_path):
     content = bytearray(path.read_bytes())
     for position in range(12, 16):
         path.write_bytes(content[:position] + b"\xff" + content[position + 1 :])
-        with pytest.raises(
-            ValueError, match="byte 0 of '.*tfrecord' .*not match its checksum"
-        ):
+        with pytest.raises(ValueError, match="byte 0 of '.*tfrecord' .*not match its checksum"):
             read_records(path)
 
 
