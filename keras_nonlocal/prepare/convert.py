@@ -21,7 +21,7 @@ from keras_nonlocal.prepare.manifest import (
     save_shard,
     write_manifest,
 )
-from keras_nonlocal.video import framing, sequence_examples
+from keras_nonlocal.video.records import INDEX_SUFFIX, encode_index, make_example, write_record
 
 # About 200 MB of ten-second videos.
 _VIDEOS_PER_SHARD = 32
@@ -250,19 +250,21 @@ def convert_shard(plan, number, directory, report=None):
     """
     folder = OutputFolder(directory)
     folder.begin()
-    records, failures, size = [], [], 0
+    records, index, failures = [], [], []
     with folder.write(plan.shard_name(number)) as file:
         for video in plan.shards[number]:
             try:
-                data, frames = convert_video(plan, video)
+                example = convert_video(plan, video)
             except (OSError, ValueError) as error:
                 failures.append(_describe_failure(plan, video, error))
                 if report is not None:
                     report(plan.names[video], failures[-1]["reason"])
                 continue
+            index.append(write_record(file, example))
+            (offset, frames, *_), _ = index[-1]
             records.append(
                 {
-                    "offset": size,
+                    "offset": offset,
                     "path": plan.names[video],
                     "labels": plan.labels_of(video),
                     "frames": frames,
@@ -270,16 +272,15 @@ def convert_shard(plan, number, directory, report=None):
             )
             if events := plan.events_of(video):
                 records[-1]["events"] = events
-            for part in framing.frame_record(data):
-                file.write(part)
-                size += len(part)
             if report is not None:
                 report(plan.names[video], None)
-        return save_shard(plan, number, folder, size, records, failures)
+        with folder.write(plan.shard_name(number) + INDEX_SUFFIX) as index_file:
+            index_file.write(encode_index(index))
+        return save_shard(plan, number, folder, file.tell(), records, failures)
 
 
 def convert_video(plan, video):
-    """Returns the record of a video, a serialized `tf.train.SequenceExample`, and its length.
+    """Returns the record of a video, a `tf.train.SequenceExample`.
 
     Args:
         plan: a `Plan`.
@@ -300,7 +301,7 @@ def convert_video(plan, video):
             )
         if fps > plan.fps:
             frames, fps = _thin(frames, plan.fps / fps), plan.fps
-    example = sequence_examples.make_example(
+    return make_example(
         frames,
         plan.labels_of(video),
         plan.videos.class_names,
@@ -309,7 +310,6 @@ def convert_video(plan, video):
         events=plan.events_of(video),
         quality=plan.quality,
     )
-    return sequence_examples.serialize(example), len(sequence_examples.frames_of(example))
 
 
 class _Stopped(Exception):

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import shutil
+import sys
 import threading
 import time
 
@@ -63,7 +64,7 @@ def note_settings(plan, folder):
     (folder / ".preparing" / "settings.json").write_text(json.dumps(plan.settings))
 
 
-def test_each_video_is_read_back_with_its_label(plan, prepared):
+def test_each_video_is_read_back_with_its_label(plan, prepared, monkeypatch):
     videos = read_records(prepared)
     manifest = json.loads((prepared / "manifest.json").read_text())
     names = {
@@ -73,6 +74,8 @@ def test_each_video_is_read_back_with_its_label(plan, prepared):
     }
     assert videos.class_names == ("a", "b", "c")
     assert sorted(names[path] for path in videos.paths) == sorted(plan.names)
+    # The manifest and the indexes tell all that reading needs.
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
     for path, label in zip(videos.paths, videos.labels, strict=True):
         number = plan.names.index(names[path])
         assert (label, probe_video(path).frames) == (number % 3, 8 + number)
@@ -81,7 +84,11 @@ def test_each_video_is_read_back_with_its_label(plan, prepared):
 def test_the_folder_holds_shards_and_manifest_alone(prepared):
     assert sorted(files_in(prepared)) == [
         "manifest.json",
-        *(f"videos-{number:05}-of-00004.tfrecord" for number in range(4)),
+        *(
+            f"videos-{number:05}-of-00004.tfrecord{suffix}"
+            for number in range(4)
+            for suffix in ("", ".idx.npz")
+        ),
     ]
     assert not (prepared / ".preparing").exists()
 
@@ -94,7 +101,7 @@ def test_the_manifest_counts_and_sums_what_is_there(plan, prepared):
     assert manifest["videos_per_class"] == [4, 4, 4]
     assert (manifest["videos"], manifest["frames"]) == (12, sum(range(8, 20)))
     assert manifest["failures"] == []
-    sizes = {name: len(data) for name, data in files.items() if name != "manifest.json"}
+    sizes = {name: len(data) for name, data in files.items() if name.endswith(".tfrecord")}
     assert {name: entry["bytes"] for name, entry in manifest["shards"].items()} == sizes
     assert manifest["bytes"] == sum(sizes.values())
 
@@ -315,7 +322,9 @@ def test_overwriting_removes_what_was_prepared_and_nothing_else(videos, prepared
         "manifest.json",
         "notes.txt",
         "videos-00000-of-00002.tfrecord",
+        "videos-00000-of-00002.tfrecord.idx.npz",
         "videos-00001-of-00002.tfrecord",
+        "videos-00001-of-00002.tfrecord.idx.npz",
         "videos.tfrecord",
     ]
     assert len(read_records(prepared)) == 12
