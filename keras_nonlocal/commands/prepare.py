@@ -206,9 +206,6 @@ def _print_manifest(manifest, out, done):
     if len(failures) > _LINES:
         path = printing.printable(os.path.join(out, MANIFEST))
         print(f"  and {len(failures) - _LINES:,} more; {path} has all")
-    if is_url(out):
-        # Records are read from files of this machine.
-        return
     print(
         "\nClips of them in Python:\n\n"
         "import keras_nonlocal as knl\n\n"

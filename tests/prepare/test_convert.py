@@ -360,6 +360,11 @@ def test_files_at_a_url_are_those_of_a_folder(plan, prepared, url):
     assert files_at(url) == files_in(prepared)
     assert not fsspec.filesystem("memory").exists(f"{url}/.preparing")
     assert prepare_videos(plan, url) == json.loads((prepared / "manifest.json").read_text())
+    records = read_records(url)
+    assert records.labels.tolist() == read_records(prepared).labels.tolist()
+    assert [probe_video(path).frames for path in records.paths] == [
+        probe_video(path).frames for path in read_records(prepared).paths
+    ]
 
 
 def test_a_run_at_a_url_is_continued(plan, prepared, url, monkeypatch):
