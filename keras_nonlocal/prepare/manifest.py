@@ -89,12 +89,7 @@ class OutputFolder:
 
     def begin(self):
         """Makes the folder of unfinished files."""
-        try:
-            self._system.makedirs(f"{self.path}/{UNFINISHED}", exist_ok=True)
-        except OSError as error:
-            raise type(error)(
-                f"Cannot write to {self.path!r}: {error.strerror or error}."
-            ) from error
+        self._system.makedirs(f"{self.path}/{UNFINISHED}", exist_ok=True)
 
     def finish(self):
         """Removes the folder of unfinished files."""
