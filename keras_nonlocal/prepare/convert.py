@@ -31,18 +31,10 @@ _SHARDS_OF_FEW = 16
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plan:
-    """All that decides the bytes of the shards. `make_plan` makes one.
+    """All that decides the bytes of the shards, as `make_plan` returns it.
 
-    It can be pickled and sent to other machines, if they see the videos under the same paths.
-
-    Args:
-        videos: a `VideoList`.
-        names: names of the videos in the records.
-        shards: for each shard, a tuple of indices of videos.
-        short_side: pixels to which the short side of larger frames is reduced; `None` keeps all.
-        quality: of the JPEG files, 1 to 100.
-        fps: frames per second to which faster videos are reduced; `None` keeps every frame.
-        seed: of the order.
+    `names` are the names of the videos in the records, `shards` the indices of the videos in each
+    shard. A plan can be pickled for machines that see the videos under the same paths.
     """
 
     videos: VideoList
@@ -171,8 +163,8 @@ def prepare_videos(
     is missing. `prepare_videos_on_beam` runs the same on Apache Beam. The files are the same, byte
     by byte.
 
-    A worker holds the JPEG frames of one video at a time, up to three times: 1.2 GB for ten minutes
-    of 256x455 pixels at 30 frames per second, 6 GB at most, since a record holds 2 GB.
+    A worker holds the record of one video at a time, about three times: 1.2 GB for ten minutes of
+    256x455 pixels at 30 frames per second, 6 GB at most, since a record holds 2 GB.
 
     Args:
         plan: a `Plan`.
@@ -259,25 +251,17 @@ def finish_folder(plan, folder, max_broken):
 
 
 def convert_shard(plan, number, directory, on_error="skip", report=None):
-    """Writes one shard of a plan, which appears when it is complete.
+    """Writes one shard of a plan, and returns its metadata; see `save_shard`.
 
-    The same plan gives the same bytes on every machine, also if several processes write the shard
-    at the same time. Its metadata is written beside it, to `.preparing`.
+    It appears when it is complete. The same plan gives the same bytes on every machine, also if
+    several processes write the shard at the same time.
 
     Args:
         plan: a `Plan`.
         number: index of the shard.
-        directory: folder of all shards, or its URL.
-        on_error: `"skip"` leaves out videos that cannot be read; `"raise"` stops at the first one.
+        directory, on_error: as for `prepare_videos`.
         report: function to call after each video, with its name and the reason why it cannot be
             read, or `None`. An exception that it raises stops the work.
-
-    Returns:
-        The metadata of the shard; see `save_shard`.
-
-    Raises:
-        OSError: if the shard cannot be written.
-        OSError, ValueError: with `on_error="raise"`, if a video cannot be read.
     """
     folder = OutputFolder(directory)
     folder.begin()
@@ -293,7 +277,16 @@ def convert_shard(plan, number, directory, on_error="skip", report=None):
                 if report is not None:
                     report(plan.names[video], failures[-1]["reason"])
                 continue
-            records.append(_describe_record(plan, video, size, frames))
+            records.append(
+                {
+                    "offset": size,
+                    "path": plan.names[video],
+                    "labels": plan.labels_of(video),
+                    "frames": frames,
+                }
+            )
+            if events := plan.events_of(video):
+                records[-1]["events"] = events
             for part in framing.frame_record(data):
                 file.write(part)
                 size += len(part)
@@ -303,18 +296,14 @@ def convert_shard(plan, number, directory, on_error="skip", report=None):
 
 
 def convert_video(plan, video):
-    """Makes the record of one video.
+    """Returns the record of a video, a serialized `tf.train.SequenceExample`, and its length.
 
     Args:
         plan: a `Plan`.
         video: index of the video in the list of the plan.
 
-    Returns:
-        The serialized `tf.train.SequenceExample`, and its number of frames.
-
     Raises:
-        OSError: if the video cannot be opened.
-        ValueError: if it cannot be read, or is too long for a record.
+        OSError, ValueError: if the video cannot be read, or is too long for a record.
     """
     source = open_listed(plan.videos, video)
     info = source.info
@@ -404,17 +393,6 @@ def _thin(frames, share):
         # The first is due at once; an epsilon, as a third of 3 may be a little less than 1.
         if number == 0 or int(number * share + 1e-9) > int((number - 1) * share + 1e-9):
             yield frame
-
-
-def _describe_record(plan, video, offset, frames):
-    record = {
-        "offset": offset,
-        "path": plan.names[video],
-        "labels": plan.labels_of(video),
-        "frames": frames,
-    }
-    events = plan.events_of(video)
-    return record | ({"events": [list(event) for event in events]} if events else {})
 
 
 def _describe_failure(plan, video, error):

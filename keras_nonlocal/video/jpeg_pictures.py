@@ -3,7 +3,7 @@
 import av
 from av.video.reformatter import VideoReformatter
 
-from keras_nonlocal.video.pyav import empty_pictures, resized_shape, to_rgb
+from keras_nonlocal.video.pyav import empty_pictures, fit_size, to_rgb
 
 
 def decode_resized(pictures, short_side):
@@ -34,7 +34,7 @@ def decode_resized(pictures, short_side):
             raise ValueError(f"no whole JPEG picture: number {number}") from None
         if size is None:
             size = frame.height, frame.width
-            height, width = resized_shape(*size, short_side)
+            height, width = fit_size(*size, short_side)
             frames = empty_pictures((len(pictures), height, width, 3))
         if size != (frame.height, frame.width):
             raise ValueError(f"a size other than that of the first: number {number}")

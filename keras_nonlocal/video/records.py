@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_nonlocal.video import frame_index, framing, jpeg_pictures, sequence_examples
 from keras_nonlocal.video.info import VideoInfo, check_indices, check_range
-from keras_nonlocal.video.pyav import empty_pictures, resize_frames, resized_shape
+from keras_nonlocal.video.pyav import empty_pictures, fit_size, resize_frames
 
 _JPEG = b"\xff\xd8"
 
@@ -94,7 +94,7 @@ class Record:
 
     def _decode_pictures(self, numbers, pictures, short_side):
         height, width = self.info.height, self.info.width
-        fits = resized_shape(height, width, short_side) == (height, width)
+        fits = fit_size(height, width, short_side) == (height, width)
         if not fits and all(picture.startswith(_JPEG) for picture in pictures):
             try:
                 return jpeg_pictures.decode_resized(pictures, short_side)

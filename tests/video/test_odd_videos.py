@@ -179,6 +179,47 @@ def unknown_element(path):
     return path
 
 
+def of_ten_bits(path):
+    """VP9 of ten bits, which no encoder here writes: key frames whose headers say so."""
+    options = {"g": 1, "aq-mode": 0, "deadline": "realtime", "cpu-used": 8}
+    source = write(path.with_name("source.webm"), PICTURES, "libvpx-vp9", **options)
+
+    def edit(packets):
+        for packet in packets:
+            yield replaced(packet, with_ten_bits(bytes(packet)))
+
+    return remux(source, path, edit)
+
+
+def with_ten_bits(content):
+    """A VP9 key frame of profile 0, 64 pixels wide and without segments, as one of profile 2."""
+    bits = "".join(f"{byte:08b}" for byte in content[:40])
+    at = 32 + 3 + 1 + 32  # after marks, sync code, color and size
+
+    def read(width):
+        nonlocal at
+        at += width
+        return int(bits[at - width : at], 2)
+
+    assert not read(1)  # no other size to show
+    if bits[7] == "0":  # not resilient to errors
+        read(2)
+    read(2 + 6 + 3)
+    if read(1) and read(1):  # changes of the loop filter
+        for _ in range(6):
+            read(7) if read(1) else None
+    read(8)
+    for _ in range(3):
+        read(5) if read(1) else None
+    assert not read(1)  # no segments
+    read(1) and read(1)  # rows of tiles
+    read(16)
+    header = bits[:3] + "1" + bits[4:32] + "0" + bits[32:at]
+    header += "0" * (-len(header) % 8)
+    made = bytes(int(header[place : place + 8], 2) for place in range(0, len(header), 8))
+    return made + content[-(-at // 8) :]
+
+
 def plain(codec, **options):
     def make(path):
         return write(path, PICTURES, codec, **options)
@@ -205,6 +246,7 @@ ODD = {
     "radl-frames-first": ("a.mkv", cut_before_radl),
     "keys-close-together": ("a.mp4", keys_close_together),
     "unknown-element": ("a.mkv", unknown_element),
+    "vp9-10-bit": ("a.webm", of_ten_bits),
     "qtrle": ("a.mov", plain("qtrle", pix_fmt="rgb24")),
     "svq1": ("a.mov", plain("svq1", pix_fmt="yuv410p", g=10)),
     "cineform": ("a.mov", plain("cfhd", pix_fmt="yuv422p10le")),
