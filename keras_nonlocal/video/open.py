@@ -41,7 +41,7 @@ def open_video(path, num_frames=0, fps=None, strict=True):
         return VideoFile(path, strict)
     path = os.fsdecode(path)
     if os.path.isdir(path):
-        from keras_nonlocal.video.frame_folders import FrameFolder
+        from keras_nonlocal.video.images import FrameFolder
 
         return FrameFolder(path, num_frames, fps)
     # A file may well have such a name itself.
