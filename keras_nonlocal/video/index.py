@@ -366,7 +366,8 @@ class _Scan:
         ticks = stamps[-1] + int(np.diff(stamps).max()) if len(stamps) > 1 else promised
         if ticks < promised < _UNFINISHED:
             return _truncated(ticks, promised)
-        if overlap or listed != there[: len(listed)] or 0 < promised < stamps[-1]:
+        too_many = len(listed) < len(there) and 0 < promised < ticks
+        if overlap or listed != there[: len(listed)] or too_many:
             return "it is damaged, its list of frames does not fit its frames"
         return None
 
