@@ -484,7 +484,8 @@ def test_read_list_asks_web_servers_for_each_video(root):
         threading.Thread(target=server.serve_forever).start()
         url = f"http://127.0.0.1:{server.server_port}"
         try:
-            videos = read(root, "sub/d.webm 1\ngone.mp4 0\n", root=url, missing="drop")
+            write(root / "list.txt", "sub/d.webm 1\ngone.mp4 0\n")
+            videos = read_list(f"{url}/list.txt", missing="drop")
         finally:
             server.shutdown()
     assert videos.paths == (f"{url}/sub/d.webm",)
