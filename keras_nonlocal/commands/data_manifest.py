@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_nonlocal.files import PART, atomic_write
-from keras_nonlocal.prepare import list_writing
+from keras_nonlocal.prepare.inspect import write_list
 from keras_nonlocal.runs.folder import FACTS, LOCK
 
 VIDEOS = "videos.csv"
@@ -184,7 +184,7 @@ def write_validation(run, chosen, training, validation):
         # No list can say it; all videos are better than none.
         return [chosen.source]
     path = os.path.join(run, VALIDATION)
-    list_writing.write_list(path, validation)
+    write_list(path, validation)
     return [path, "--classes", names]
 
 

@@ -292,7 +292,7 @@ def video_dataset_from_directory(
     training, validation = video_dataset_from_directory(
         "videos", image_size=64, validation_split=0.2, subset="both", seed=1
     )
-    model.fit(training, validation_data=validation)
+    model.fit(training, validation_data=validation, shuffle=False)
     ```
     """
     _check_directory(labels, label_mode, class_names, shuffle, seed, validation_split, subset)
