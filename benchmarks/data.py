@@ -11,6 +11,10 @@ same h264 files of 340x256, or of 1280x720, in a process of its own:
 - records     `training_clips` of the records that `keras-nonlocal prepare` makes of them
 - decord, opencv   their readers in a pool of as many threads: decoded frames, as the ceiling
 
+Before that, single clips are decoded in one thread out of many files, links to a few: by PyAV
+alone, at the first visit to a file, and when its index is on disk or in memory; beside decord and
+OpenCV. The bytes that each reads are counted (Linux).
+
 All are warmed up, then take turns, round by round; a ratio is the median of the rounds' ratios.
 Then a small network and NL-I3D R50 train on mp4, on records, and on one batch again and again.
 Without decord and OpenCV (the extra `[benchmarks]`) their rows are left out.
@@ -47,6 +51,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each turn")
     parser.add_argument("--videos", type=int, default=24)
+    parser.add_argument("--visits", type=int, default=100, help="files of the single clips")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -55,6 +60,8 @@ def main():
     packages = ("keras", "tensorflow", "av", "numpy", "decord", "opencv-python-headless")
     print(describe_machine(*packages))
     with tempfile.TemporaryDirectory() as folder:
+        for kind in FORMATS:
+            visit(kind, pathlib.Path(folder, "visits", kind), arguments.visits)
         for size, (height, width) in SIZES.items():
             videos = pathlib.Path(folder, size)
             make_videos(videos / "class", arguments.videos // (height // 200), height, width)
@@ -65,8 +72,67 @@ def main():
             wait_for_input(network, pathlib.Path(folder, "340x256"), arguments.rounds)
 
 
-def make_videos(folder, count, height, width):
-    """Writes h264 files with the defaults of x264, as most copies of data sets are made."""
+# Single clips, in one thread.
+
+FORMATS = {"mp4": "libx264", "avi": "mpeg4", "webm": "libvpx-vp9"}
+
+
+def visit(kind, folder, count):
+    """Times and counts the bytes of one clip of each file, by each contender in turn."""
+    make_videos(folder / "made", 4, 256, 340, kind, FORMATS[kind])
+    made = sorted((folder / "made").iterdir())
+    paths = [folder / f"{number}.{kind}" for number in range(count)]
+    for number, path in enumerate(paths):
+        path.symlink_to(made[number % len(made)])
+    contenders = {
+        "PyAV": decode_raw,
+        "first visit": decode_indexed,
+        "index on disk": decode_indexed,
+        "index in memory": decode_indexed,
+        "decord": decode_by_decord,
+        "opencv": decode_by_opencv,
+    }
+    contenders = {
+        name: decode
+        for name, decode in contenders.items()
+        if importlib.util.find_spec(NEEDS.get(name, "numpy"))
+    }
+    from keras_nonlocal.video import index
+
+    os.environ["KERAS_NONLOCAL_VIDEO_INDEX"] = str(folder / "indexes")
+    costs = {name: [] for name in contenders}
+    generator = np.random.default_rng(0)
+    for path in paths:
+        start = int(generator.integers(FRAMES - 56))
+        for name, decode in contenders.items():
+            if name != "index in memory":
+                index._CACHE = index.IndexCache()
+            read, began = bytes_read(), time.perf_counter()
+            decode(str(path), start, 8, 8, 256)
+            costs[name].append((time.perf_counter() - began, bytes_read() - read))
+    print(f"\nOne 8x8 clip of {kind}, 340x256: milliseconds, kilobytes, and the ratios to PyAV")
+    for name, cost in costs.items():
+        seconds, size = np.median(cost, 0)
+        slower, larger = np.median(np.array(cost) / np.maximum(costs["PyAV"], 1e-9), 0)
+        print(f"  {name:16} {1e3 * seconds:7.1f} {size / 1e3:7.0f}   {slower:5.2f} {larger:5.2f}")
+
+
+def bytes_read():
+    try:
+        with open("/proc/self/io") as file:
+            return int(file.readline().split()[1])
+    except FileNotFoundError:  # not Linux
+        return 0
+
+
+def decode_indexed(path, start, stride, frames, short_side):
+    from keras_nonlocal.video.open import decode_frames
+
+    return decode_frames(path, range(start, start + stride * frames, stride), short_side)
+
+
+def make_videos(folder, count, height, width, kind="mp4", codec="libx264"):
+    """Writes files with the defaults of their encoder, as most copies of data sets are made."""
     import av
 
     folder.mkdir(parents=True)
@@ -81,8 +147,11 @@ def make_videos(folder, count, height, width):
             for size in (8, 16, 32, 64)
         )
         texture = np.clip(texture // 2 + 116, 0, 240).astype(np.uint8)
-        with av.open(str(folder / f"{number}.mp4"), "w") as container:
-            stream = container.add_stream("libx264", rate=30)
+        with av.open(str(folder / f"{number}.{kind}"), "w") as container:
+            stream = container.add_stream(codec, rate=30)
+            if codec == "libvpx-vp9":
+                stream.options = {"deadline": "realtime", "cpu-used": "8"}
+            stream.bit_rate = 0 if codec == "libx264" else 1_800_000
             stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
             for time_step in range(FRAMES):
                 top, left = time_step * (height - 1) // FRAMES, time_step * (width - 1) // FRAMES

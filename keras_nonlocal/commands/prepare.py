@@ -1,8 +1,9 @@
-"""`keras-nonlocal prepare`: videos to TFRecord shards, out of which clips are read faster."""
+"""`keras-nonlocal prepare`: videos to TFRecord shards, from which clips are read faster."""
 
 import argparse
 import contextlib
 import os
+import pathlib
 import sys
 
 import rich.console
@@ -12,82 +13,101 @@ import tensorflow as tf
 from keras_nonlocal.commands import arguments, calls, printing, sources
 from keras_nonlocal.commands.progress import RateColumn
 from keras_nonlocal.data.record_lists import MANIFEST
+from keras_nonlocal.files import is_url
 from keras_nonlocal.prepare.beam import prepare_videos_on_beam
-from keras_nonlocal.prepare.conversion import prepare_videos
-from keras_nonlocal.prepare.plan import make_plan
-from keras_nonlocal.prepare.remote_folder import is_remote
+from keras_nonlocal.prepare.convert import make_plan, merge_shards, prepare_videos
 
-# Broken videos that are printed; the manifest has all.
+# Unreadable videos that are printed; the manifest has all.
 _LINES = 20
 
 
 def add_arguments(parser):
-    """Says what can follow `prepare`."""
+    """Adds the arguments of `prepare`."""
     parser.description = (
-        "Writes the videos of SOURCE as TFRecord files of JPEG frames into the folder OUT, in the "
-        "layout of tf-models-official's video classification. If it is stopped, in whatever way, "
-        "the same command goes on where it was."
+        "Writes the videos of SOURCE to the folder OUT, as TFRecord files of JPEG frames in the "
+        "layout of tf-models-official's video classification. If it is stopped, the same command "
+        "continues."
+    )
+    parser.epilog = (
+        "Array job: each task gets the same arguments and its own --shard, from --shard 0/64 to "
+        "--shard 63/64. After the last task, run the same arguments with --merge once. The files "
+        "are those of a run without --shard."
     )
     sources.add_source_arguments(parser)
-    parser.add_argument("out", metavar="OUT", help="folder to write: new, empty, or begun before")
+    parser.add_argument(
+        "out",
+        metavar="OUT",
+        help="folder to write, or a URL such as gs://bucket/out: new, empty, or begun before",
+    )
     parser.add_argument(
         "--short-side",
         type=_pixels,
         default=256,
         metavar="PIXELS",
-        help="to which larger frames are brought; 256; 0 keeps every size",
+        help="short side to which larger frames are reduced; 0 keeps every size (default: 256)",
     )
     parser.add_argument(
-        "--quality", type=arguments.count, default=90, help="of the JPEG frames, 1 to 100; 90"
+        "--quality",
+        type=arguments.count,
+        default=90,
+        help="of the JPEG frames, 1 to 100 (default: 90)",
     )
     parser.add_argument(
-        "--fps", type=float, help="frames a second to keep of faster videos; all if left out"
+        "--fps", type=float, help="frames per second to keep of faster videos (default: all)"
     )
-    number = parser.add_mutually_exclusive_group()
-    number.add_argument("--shards", type=arguments.count, metavar="N", help="number of files")
-    number.add_argument(
-        "--videos-per-shard",
+    parser.add_argument(
+        "--shards",
         type=arguments.count,
         metavar="N",
-        help="at most, in a file; 32, and less of few videos",
+        help="number of files (default: one per 32 videos, more for short lists)",
     )
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the order; 0")
-    parser.add_argument("--workers", type=arguments.count, help="files at a time; one a processor")
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the order (default: 0)")
     parser.add_argument(
-        "--on-error",
-        choices=("skip", "raise"),
-        default="skip",
-        help="leave broken videos out and name them at the end, or stop at the first; skip",
+        "--workers",
+        type=arguments.count,
+        help="files to write at a time (default: the number of cores)",
     )
     parser.add_argument(
         "--max-broken",
         type=float,
         default=0.05,
         metavar="SHARE",
-        help="share of the videos that may be left out; 0.05",
+        help="maximum share of the videos that may be left out because they cannot be read; 0 "
+        "stops at the first one (default: 0.05)",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="begin anew; removes earlier records in OUT"
+        "--overwrite", action="store_true", help="remove earlier records in OUT first"
     )
-    parser.add_argument(
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--shard",
+        type=_task,
+        metavar="I/N",
+        help="a task of an array job: write every N-th file from file I on, 0 <= I < N",
+    )
+    how.add_argument(
+        "--merge",
+        action="store_true",
+        help="finish an array job: write the manifest, or name the files that are missing",
+    )
+    how.add_argument(
         "--beam",
         nargs=argparse.REMAINDER,
         metavar="OPTION",
-        help="make them by Apache Beam; all words after this are options of Beam, such as "
-        "--runner=DataflowRunner. OUT may be a place that Beam writes to, such as gs://bucket/out",
+        help="run on Apache Beam; all words after this are Beam's options, such as "
+        "--runner=DataflowRunner",
     )
 
 
 def run(chosen):
-    """Writes the records, and prints what there is then and how to read it."""
-    _check_out(chosen)
+    """Writes the records, and prints a summary and how to read them."""
+    _check(chosen)
     videos = sources.read_source(chosen)
     plan = make_plan(
         videos,
-        # Of a list, the videos may lie anywhere.
+        # A list may name videos anywhere.
         root=chosen.source if os.path.isdir(chosen.source) and not chosen.videos else None,
         shards=chosen.shards,
-        videos_per_shard=chosen.videos_per_shard,
         short_side=chosen.short_side,
         quality=chosen.quality,
         fps=chosen.fps,
@@ -100,22 +120,29 @@ def run(chosen):
             manifest = prepare_videos_on_beam(
                 plan, chosen.out, chosen.beam, chosen.max_broken, chosen.overwrite
             )
-            _print_manifest(manifest, chosen.out, "Complete:")
-            return 0
-        with progress:
-            manifest = prepare_videos(
-                plan,
-                chosen.out,
-                chosen.workers,
-                chosen.on_error,
-                chosen.max_broken,
-                chosen.overwrite,
-                progress.show,
-            )
+        elif chosen.merge:
+            manifest = merge_shards(plan, chosen.out, chosen.max_broken)
+        else:
+            with progress:
+                manifest = prepare_videos(
+                    plan,
+                    chosen.out,
+                    chosen.workers,
+                    chosen.max_broken,
+                    chosen.overwrite,
+                    progress.show,
+                    chosen.shard,
+                )
     except KeyboardInterrupt:
-        printing.complain("error", "Stopped. The same command goes on where it was.")
+        printing.complain("error", "Stopped. Run the same command again to continue.")
         return 130
-    _print_manifest(manifest, chosen.out, "Wrote" if progress.begun else "Complete already:")
+    if manifest is None:
+        index, count = chosen.shard
+        files = len(range(index, len(plan.shards), count))
+        print(f"Wrote {files:,} of {len(plan.shards):,} files to {printing.printable(chosen.out)}")
+        print("After the last task: run the same arguments with --merge in place of --shard.")
+        return 0
+    _print_manifest(manifest, chosen.out, "Wrote" if progress.begun else "Complete:")
     return 0
 
 
@@ -146,11 +173,11 @@ class _Progress(contextlib.AbstractContextManager):
         self._bar.stop()
 
     def show(self, done, failed, total):
-        """Takes what `prepare_videos` reports."""
+        """Shows what `prepare_videos` reports."""
         broken = f"{failed} broken" if failed else ""
         if not self.begun:
             self.begun = True
-            # What an earlier run has done says nothing about the rate of this one.
+            # The work of earlier runs does not count in the rate.
             self._task = self._bar.add_task(broken, total=total, completed=done)
         self._bar.update(self._task, completed=done, description=broken)
         tenth = 10 * done // total
@@ -179,9 +206,6 @@ def _print_manifest(manifest, out, done):
     if len(failures) > _LINES:
         path = printing.printable(os.path.join(out, MANIFEST))
         print(f"  and {len(failures) - _LINES:,} more; {path} has all")
-    if is_remote(out):
-        # Clips are drawn from files of this machine alone.
-        return
     print(
         "\nClips of them in Python:\n\n"
         "import keras_nonlocal as knl\n\n"
@@ -197,21 +221,20 @@ def _leave_gpus_alone():
         tf.config.set_visible_devices([], "GPU")
 
 
-def _check_out(chosen):
-    """Finds records that would be taken for videos, or for a class of them, by the next command."""
-    if chosen.beam is None and is_remote(chosen.out):
+def _check(chosen):
+    if chosen.beam is not None and chosen.workers:
+        raise ValueError("--workers must not be given with --beam. Leave it out.")
+    if chosen.overwrite and (chosen.shard or chosen.merge):
         raise ValueError(
-            f"OUT must be a folder of this machine. Received: {chosen.out}. Add --beam at the end."
+            "--overwrite must not be given with --shard or --merge, since it would remove "
+            "the files of other tasks. Remove OUT before the array job."
         )
-    if chosen.beam is not None and (chosen.workers or chosen.on_error == "raise"):
-        raise ValueError(
-            "--workers and --on-error=raise are for this machine alone. Leave them out with --beam."
-        )
+    if is_url(chosen.out) or not os.path.isdir(chosen.source):
+        return
+    # There the next command would take them for videos, or for a class.
     source, out = os.path.realpath(chosen.source), os.path.realpath(chosen.out)
-    if os.path.isdir(source) and os.path.commonpath([source, out]) == source:
-        raise ValueError(
-            f"OUT must not lie in SOURCE, among the videos. Received: {out}. Write beside {source}."
-        )
+    if pathlib.Path(out).is_relative_to(source):
+        raise ValueError(f"OUT must not be inside SOURCE. Received: {out}. Write beside {source}.")
 
 
 def _size(count):
@@ -221,3 +244,15 @@ def _size(count):
 
 def _pixels(text):
     return None if text == "0" else arguments.count(text)
+
+
+def _task(text):
+    try:
+        index, count = map(int, text.split("/"))
+    except ValueError:
+        index, count = 0, 0
+    if not 0 <= index < count:
+        raise argparse.ArgumentTypeError(
+            f"must be I/N with 0 <= I < N, such as 0/64. Received: {text}"
+        )
+    return index, count

@@ -101,15 +101,13 @@ def folder_locked(journal_path):
     Raises:
         BlockingIOError: if another process evaluates into it.
     """
-    lock = f"{journal_path}.lock"
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(locked(lock))
+            stack.enter_context(locked(f"{journal_path}.lock"))
         except BlockingIOError as error:
             raise BlockingIOError(
                 error.errno, "Another process is evaluating into the same folder", str(journal_path)
             ) from error
-        stack.callback(os.remove, lock)
         yield
 
 

@@ -18,7 +18,7 @@ from keras_nonlocal.evaluation.summary import (
     summarize,
     worst_mistakes,
 )
-from keras_nonlocal.files import write_whole, written_whole
+from keras_nonlocal.files import atomic_write
 
 REPORTS = ("report.html", "report.json", "per_class.csv", "videos.csv", "confusion.png")
 
@@ -66,7 +66,7 @@ def write_report(folder, scores, title="Evaluation", top=(1, 5), unreadable="lea
     picture = None
     if not scores.multi_label:
         picture = draw_confusion(_confusion(scores, unreadable), scores.classes)
-        with written_whole(os.path.join(folder, "confusion.png"), folder) as file:
+        with atomic_write(os.path.join(folder, "confusion.png")) as file:
             file.write(picture)
     texts = {
         "report.json": json.dumps(facts, indent=1) + "\n",
@@ -75,7 +75,8 @@ def write_report(folder, scores, title="Evaluation", top=(1, 5), unreadable="lea
         "report.html": write_page(facts, picture),
     }
     for name, text in texts.items():
-        write_whole(os.path.join(folder, name), text, folder)
+        with atomic_write(os.path.join(folder, name)) as file:
+            file.write(text.encode())
     return facts["numbers"]
 
 

@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 
 from keras_nonlocal.evaluation.result import Evaluation
-from keras_nonlocal.files import written_whole
+from keras_nonlocal.files import atomic_write
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,9 +112,8 @@ def save_scores(path, scores):
     # Text in NumPy's own arrays would lose trailing zeros and need pickle for more than text.
     text = json.dumps(facts, ensure_ascii=True, sort_keys=True)
     arrays["facts"] = np.frombuffer(text.encode(), np.uint8)
-    folder = os.path.dirname(os.path.abspath(path))
     with (
-        written_whole(os.path.abspath(path), folder) as file,
+        atomic_write(os.path.abspath(path)) as file,
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
         for name, array in arrays.items():

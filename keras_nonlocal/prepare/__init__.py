@@ -1,6 +1,5 @@
-"""What is done to a list of videos before training.
+"""Prepares a list of videos for training.
 
-A look at it: `survey`, `contact_sheet`, `list_writing`. And its conversion to TFRecord shards, in a
-run that may be killed at any moment: `plan` decides which video goes where, `shards` makes one
-shard of it, `conversion` all of them on this machine, `workplace` keeps their folder.
+`convert` writes TFRecord shards, on this machine or in an array job, `beam` on Apache Beam, and
+`manifest` keeps their folder. `inspect` and `contact_sheet` show what is in a list.
 """

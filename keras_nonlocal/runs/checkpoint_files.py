@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from keras_nonlocal.files import written_whole
+from keras_nonlocal.files import atomic_write
 
 FORMAT = "keras_nonlocal.training 1"
 # The layout of safetensors, so that other tools read the arrays: their names for NumPy's types.
@@ -67,7 +67,7 @@ def write_checkpoint(path, folder, arrays, notes):
     digest = hashlib.sha256(header)
     for body in bodies:
         digest.update(body)
-    with written_whole(path, folder) as file:
+    with atomic_write(path, folder) as file:
         file.write(header[: _DIGEST.start])
         file.write(digest.hexdigest().encode())
         file.write(header[_DIGEST.stop :])

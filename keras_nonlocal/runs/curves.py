@@ -9,7 +9,7 @@ import importlib.util
 import io
 import os
 
-from keras_nonlocal.files import write_whole, written_whole
+from keras_nonlocal.files import atomic_write
 
 # `DataClass.DATA_CLASS_SCALAR` of TensorFlow's summary.proto.
 _SCALAR = 1
@@ -28,7 +28,8 @@ def write_csv(path, rows):
     writer = csv.DictWriter(text, ["epoch", *names], lineterminator="\n")
     writer.writeheader()
     writer.writerows({"epoch": epoch, **row} for epoch, row in enumerate(rows, 1))
-    write_whole(path, text.getvalue(), os.path.dirname(path))
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode())
 
 
 def read_csv(path):
@@ -73,7 +74,7 @@ def draw_png(path, rows):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if any(f"val_{name}" in row for row in rows):
             axes.legend()
-    with written_whole(path, os.path.dirname(path)) as file:
+    with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=100)
 
 

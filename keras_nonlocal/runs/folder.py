@@ -13,7 +13,7 @@ from importlib import metadata
 
 import keras
 
-from keras_nonlocal.files import PART, locked, write_whole, written_whole
+from keras_nonlocal.files import PART, atomic_write, locked
 from keras_nonlocal.runs import curves
 from keras_nonlocal.runs.checkpoints import Checkpoints
 from keras_nonlocal.runs.model_state import build_optimizer
@@ -26,7 +26,7 @@ PNG = "curves.png"
 TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
 LOCK = ".lock"
-# As `written_whole` and `tempfile` name what is not finished.
+# As `atomic_write` and `tempfile` name what is not finished.
 _UNFINISHED = re.compile(
     rf"({'|'.join(map(re.escape, (FACTS, FINAL, BEST, CSV, PNG)))})\.[a-z0-9_]{{8}}\{PART}"
 )
@@ -140,7 +140,7 @@ class Run:
             model.save(unfinished)
             with (
                 open(unfinished, "rb") as source,
-                written_whole(str(self.folder / name), workplace) as file,
+                atomic_write(self.folder / name, workplace) as file,
             ):
                 shutil.copyfileobj(source, file)
 
@@ -159,8 +159,8 @@ class Run:
         return json.loads((self.folder / FACTS).read_text())
 
     def _write_facts(self, facts):
-        path = str(self.folder / FACTS)
-        write_whole(path, json.dumps(facts, indent=1) + "\n", str(self.folder))
+        with atomic_write(self.folder / FACTS) as file:
+            file.write(f"{json.dumps(facts, indent=1)}\n".encode())
 
     def _check_settings(self, settings):
         was, now = _flat(self._read_facts()["settings"]), _flat(settings)

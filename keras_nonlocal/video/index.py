@@ -187,7 +187,7 @@ _CACHE = IndexCache()
 
 
 def index_video(source, strict=True, by_packets=True):
-    """Returns the index of a file, from the cache if the file is as it was.
+    """Returns the `VideoIndex` of a file, from the cache if the file is as it was.
 
     Where a packet is a frame for certain, packets are counted, which takes some milliseconds.
     Otherwise the file is decoded once.
@@ -196,14 +196,6 @@ def index_video(source, strict=True, by_packets=True):
         source: path, fsspec URL, or binary file object; of the latter nothing is kept.
         strict: whether damage is an error. FFmpeg conceals it otherwise.
         by_packets: `False` decodes the file, and replaces an index that counted packets.
-
-    Returns:
-        A `VideoIndex`.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        PermissionError: if it cannot be read.
-        ValueError: if it is no video, holds no video stream, is truncated or damaged.
     """
     state = _file_state(source)
     if state is None:
@@ -261,7 +253,8 @@ class _Scan:
     Args:
         source: as `index_video` takes it.
         strict: likewise.
-        first_only: whether to decode the first frame alone. Damage to it is found later.
+        first_only: whether to decode the first frame alone where packets may be frames. Damage to
+            it is found later.
         is_cut: as the `VideoIndex` has it.
     """
 
@@ -282,20 +275,27 @@ class _Scan:
             self._listed = [(entry.pos + 8, entry.timestamp, entry.size) for entry in entries]
             packets = self._noted(video.packets())
             decoded = video.decode(packets, strict, is_cut)
-            if first_only:
-                with contextlib.suppress(ValueError):
-                    self.first = next(decoded, None)
-                for _ in packets:
-                    pass
-            else:
+            known = self.codec in _FRAME_PACKETS and (self.is_mov or self.is_matroska)
+            self.first_only = first_only and known
+            damage = None
+            try:
                 for frame in decoded:
                     self.first = self.first or frame
                     self.last = frame.duration or 0
                     self.frames.append((frame.pts, bool(frame.key_frame)))
+                    if self.first_only:
+                        break
+            except ValueError as error:
+                damage = error
+            for _ in packets:
+                pass
+            self._height = stream.codec_context.coded_height
             fields = stream.codec_context.field_order > _PROGRESSIVE
             self.has_fields = fields or bool(self.first and self.first.interlaced_frame)
             if strict:
-                self._check_complete(video)
+                self._check_complete(video)  # It says more than the decoder.
+            if damage and not self.first_only:
+                raise damage
 
     def _noted(self, packets):
         for packet in packets:
@@ -325,13 +325,15 @@ class _Scan:
     @property
     def packets_are_frames(self):
         """Whether each packet is a frame for certain."""
-        stamps = {packet.stamp for packet in self.packets}
+        if any(p.is_discard or not p.size or p.stamp is None for p in self.packets):
+            return False
+        steps = np.diff(sorted(packet.stamp for packet in self.packets))
+        # Fields halve the steps of frames, and need a height of whole pairs of macroblocks.
+        mixes_fields = self.codec == "h264" and self._height % 32 == 0
         return (
-            self.codec in _FRAME_PACKETS
-            and (self.is_mov or self.is_matroska)
+            self.first_only
             and not (self.first is None or self.has_fields or self.may_be_cut)
-            and not any(p.is_discard or not p.size or p.stamp is None for p in self.packets)
-            and len(stamps) == len(self.packets)
+            and bool((steps > steps.max(initial=0) * 2 / 3 * mixes_fields).all())
         )
 
     def _check_complete(self, video):
@@ -386,22 +388,23 @@ def _truncated(there, promised):
 
 
 def _build_index(source, strict, by_packets):
-    scan, is_cut = None, False
-    if strict:
-        scan = _Scan(source, strict, first_only=True)
-    by_packets = by_packets and strict and scan.packets_are_frames
+    is_cut = False
+    try:
+        scan = _Scan(source, strict, first_only=strict and by_packets)
+        by_packets = scan.packets_are_frames
+        if scan.first_only and not by_packets:
+            scan = _Scan(source, strict)
+    except ValueError:
+        if not strict:
+            raise
+        scan, is_cut = _Scan(source, strict, is_cut=True), True
+        if not scan.may_be_cut:
+            raise
     if by_packets:
         frames = sorted((packet.stamp, packet.is_key) for packet in scan.packets)
         last = max(scan.packets).duration
     else:
-        try:
-            decoded = _Scan(source, strict)
-        except ValueError:
-            # What comes first in a cut stream may refer to what was cut off.
-            if not (strict and scan.may_be_cut):
-                raise
-            decoded, is_cut = _Scan(source, strict, is_cut=True), True
-        scan, last = decoded, 0 if decoded.has_fields or decoded.is_avi else decoded.last
+        last = 0 if scan.has_fields or scan.is_avi else scan.last
         keys = {packet.stamp for packet in scan.packets if packet.is_key}
         frames = [(stamp, is_key and stamp in keys) for stamp, is_key in scan.frames]
     if not frames:

@@ -1,6 +1,7 @@
 """What `inspect` says of videos, what it writes, and how it ends."""
 
 import csv
+import dataclasses
 import json
 import os
 import pathlib
@@ -9,7 +10,7 @@ import re
 import numpy as np
 import pytest
 
-from keras_nonlocal.commands import inspect
+from keras_nonlocal.commands import inspect, sources
 from keras_nonlocal.lists.path_lists import read_list
 from keras_nonlocal.prepare import contact_sheet
 from tests.made_videos import moving_bars, write
@@ -45,14 +46,15 @@ def test_the_facts_are_printed_in_columns(source, capsys):
         == """\
 videos
   videos      5 of 2 classes
-  broken      none
-  too short   2 for a clip of 4x4, which shows frames of them again
+  unreadable  none
+  too short   2 for a clip of 4x4, which repeats frames of them
+  uneven      largest : smallest class = 3 : 2 videos; fewest: jump
 
-                   least  median  most
-  videos a class       2     2.5     3
-  frames              12      30    30
-  seconds           0.48     1.2   1.2
-  frames a second     25      25    25
+                     least  median  most
+  videos per class       2     2.5     3
+  frames                12      30    30
+  seconds             0.48     1.2   1.2
+  frames per second     25      25    25
 
   height x width  videos
   48x64                3
@@ -76,9 +78,9 @@ def test_a_broken_video_ends_with_one_and_is_named_in_a_line(source, capsys):
     break_one(source)
     code, printed, noise = run(capsys, "inspect", "videos", "--clip", "1x1")
     assert (code, noise) == (1, "")
-    assert "  broken      1\n" in printed
+    assert "  unreadable  1\n" in printed
     *_, heading, line = printed.splitlines()
-    assert heading == "  broken"
+    assert heading == "  unreadable"
     assert re.fullmatch(r"  .*'videos/run/2\.mp4' cannot be read: .+", line)
     assert "too short" not in printed
 
@@ -91,6 +93,8 @@ def test_the_json_holds_everything(source, capsys):
     assert facts["source"] == "videos"
     assert (facts["listed"], facts["looked_at"], facts["clip"]) == (5, 5, "4x4")
     assert facts["classes"] == {"jump": 2, "run": 3}
+    assert facts["fewest"] == ["jump"]
+    assert facts["videos_per_class"]["maximum"] == 3
     assert facts["frames"] == {"minimum": 12, "median": 21, "maximum": 30, "unknown": 0}
     assert facts["sizes"] == [
         {"height": 64, "width": 48, "videos": 2},
@@ -113,6 +117,7 @@ def test_the_json_holds_everything(source, capsys):
         "width": 64,
         "codec": "h264",
         "duration": pytest.approx(1.2),
+        "pixel_aspect": 1.0,
     }
 
 
@@ -140,6 +145,55 @@ def test_long_lists_are_cut_and_counted(folder, capsys):
     assert len(json.loads(printed)["broken"]) == 57
 
 
+def test_the_smallest_classes_are_named_and_counted(folder, capsys):
+    for number in range(9):
+        (folder / "videos" / f"{number}").mkdir(parents=True)
+        (folder / "videos" / f"{number}" / "a.mp4").write_text("no video")
+    _, printed, _ = run(capsys, "inspect", "videos")
+    assert "uneven" not in printed
+    (folder / "videos" / "4" / "b.mp4").write_text("no video")
+    (folder / "videos" / "4" / "c.mp4").write_text("no video")
+    _, printed, _ = run(capsys, "inspect", "videos")
+    line = "largest : smallest class = 3 : 1 videos; fewest: 0, 1, 2, 3, 5 and 3 more"
+    assert f"  uneven      {line}\n" in printed
+
+
+def test_videos_whose_pixels_are_not_square_are_counted_and_named(source, capsys, monkeypatch):
+    survey_videos = inspect.survey_videos
+
+    def survey(videos, *arguments):
+        found = survey_videos(videos, *arguments)
+        infos = list(found.infos)
+        infos[1] = dataclasses.replace(infos[1], pixel_aspect=16 / 11)
+        return dataclasses.replace(found, infos=tuple(infos))
+
+    monkeypatch.setattr(inspect, "survey_videos", survey)
+    code, printed, _ = run(capsys, "inspect", "videos", "--clip", "1x1")
+    assert code == 0
+    assert "  not square  1 have pixels that are not square; frames are not stretched\n" in printed
+    assert "  not square: width / height of a pixel\n  1.455  videos/jump/2.mp4\n" in printed
+    facts = json.loads(run(capsys, "inspect", "videos", "--json")[1])
+    assert facts["non_square"] == [{"path": "videos/jump/2.mp4", "pixel_aspect": 16 / 11}]
+
+
+def test_files_that_were_skipped_are_counted_and_named(source, capsys, monkeypatch):
+    read_folder = sources.read_source
+
+    def read_source(chosen):
+        videos = read_folder(chosen)
+        skipped = {".MTS": ["videos/run/a.MTS", "videos/run/b.MTS"], "no ending": ["videos/x"]}
+        return dataclasses.replace(videos, skipped=skipped)
+
+    monkeypatch.setattr(sources, "read_source", read_source)
+    code, printed, _ = run(capsys, "inspect", "videos", "--clip", "1x1")
+    assert code == 0
+    text = "2 (.MTS), 1 (no ending); to read a file, name it in a list"
+    assert f"  skipped     {text}\n" in printed
+    assert "  skipped\n  videos/run/a.MTS\n  videos/run/b.MTS\n  videos/x\n" in printed
+    facts = json.loads(run(capsys, "inspect", "videos", "--json")[1])
+    assert facts["skipped"][".MTS"] == ["videos/run/a.MTS", "videos/run/b.MTS"]
+
+
 def test_a_sample_is_drawn_by_its_seed(source, capsys):
     drawn = []
     for seed in "0", "0", "1":
@@ -150,7 +204,7 @@ def test_a_sample_is_drawn_by_its_seed(source, capsys):
         drawn.append([video["path"] for video in facts["readable"]])
     assert drawn[0] == drawn[1] != drawn[2]
     _, printed, _ = run(capsys, "inspect", "videos", "--sample", "2")
-    assert "videos      5 of 2 classes, of which 2 were looked at\n" in printed
+    assert "videos      5 of 2 classes, 2 of them opened\n" in printed
 
 
 def test_deep_finds_what_a_probe_does_not(source, capsys):
@@ -168,9 +222,10 @@ def test_a_sheet_is_written_whole(source, capsys):
     code, printed, noise = run(capsys, "inspect", "videos", *words)
     assert (code, noise) == (0, "")
     assert printed.endswith("\nWrote sheet.png, 3 clips\n")
-    from matplotlib import image
+    from PIL import Image
 
-    height, width, _ = image.imread("sheet.png").shape
+    with Image.open("sheet.png") as sheet:
+        width, height = sheet.size
     # A margin, a head and three rows; a margin, the labels and four frames.
     assert height > 3 * 64
     assert width > 4 * 64
@@ -191,9 +246,9 @@ def test_a_sheet_of_nothing_is_told_and_not_written(folder, capsys):
     (folder / "videos" / "run" / "1.mp4").write_text("no video")
     code, printed, noise = run(capsys, "inspect", "videos", "--sheet", "sheet.png")
     assert code == 1
-    assert "broken      1" in printed
+    assert "unreadable  1" in printed
     assert noise == (
-        "keras-nonlocal: warning: sheet.png is not written, as no video can be read.\n"
+        "keras-nonlocal: warning: sheet.png is not written, since no video can be read.\n"
     )
     assert not (folder / "sheet.png").exists()
 
@@ -202,7 +257,7 @@ def test_what_only_drawing_finds_broken_counts(source, capsys, monkeypatch):
     monkeypatch.setattr(contact_sheet, "draw_clips", lambda *_: ([], {4: "gone meanwhile"}))
     code, printed, _ = run(capsys, "inspect", "videos", "--sheet", "sheet.png")
     assert code == 1
-    assert printed.endswith("  broken\n  gone meanwhile\n")
+    assert printed.endswith("  unreadable\n  gone meanwhile\n")
 
 
 def test_a_full_disk_leaves_nothing(source, capsys, monkeypatch):
@@ -240,7 +295,9 @@ def test_classes_that_lose_all_videos_are_told(source, capsys):
         (source / "jump" / f"{number}.mp4").write_text("no video")
     code, _, noise = run(capsys, "inspect", "videos", "--write-list", "good.csv", "--json")
     assert code == 1
-    assert re.fullmatch(r"keras-nonlocal: warning: good\.csv is read with .*classes=.*\n", noise)
+    assert re.fullmatch(
+        r"keras-nonlocal: warning: good\.csv numbers the classes anew.*class_names=.*\n", noise
+    )
     assert read_list("good.csv", class_names=["jump", "run"]).labels.tolist() == [1, 1, 1]
 
 
@@ -274,14 +331,14 @@ def test_failures_end_in_one_line_before_a_video_is_opened(
     assert re.fullmatch(rf"(?i)keras-nonlocal: error: .*{re.escape(message)}.*\n", noise)
 
 
-def test_without_matplotlib_nothing_is_begun(source, capsys, monkeypatch):
+def test_without_pillow_nothing_is_begun(source, capsys, monkeypatch):
     def lack():
-        raise ImportError("Drawing needs matplotlib.")
+        raise ImportError("A contact sheet needs Pillow.")
 
-    monkeypatch.setattr(contact_sheet, "check_matplotlib", lack)
+    monkeypatch.setattr(contact_sheet, "check_pillow", lack)
     monkeypatch.setattr(inspect, "survey_videos", lambda *_: pytest.fail("opened"))
     code, _, noise = run(capsys, "inspect", "videos", "--sheet", "a.png")
-    assert (code, noise) == (1, "keras-nonlocal: error: Drawing needs matplotlib.\n")
+    assert (code, noise) == (1, "keras-nonlocal: error: A contact sheet needs Pillow.\n")
 
 
 WRONG = {"workers": "0", "sample": "-1", "rows": "many", "crop": "any", "seed": "-1"}

@@ -62,8 +62,8 @@ clips = knl.data.training_clips(videos, "8x8")
 def test_the_python_that_it_prints_runs(source, capsys):
     _, printed, _ = run(capsys, "prepare", "videos", "out")
     names = {}
-    exec(printed[printed.index("import") :].replace('"8x8"', '"2x2", crop=32'), names)
-    clips, labels = next(iter(names["clips"]))
+    exec(printed[printed.index("import") :].replace('"8x8"', '"2x2", size=32'), names)
+    clips, labels = next(iter(names["clips"].dataset()))
     assert clips.shape == (8, 2, 32, 32, 3)
     assert names["videos"].class_names == ("jump", "run")
 
@@ -85,14 +85,14 @@ def test_a_finished_folder_is_complete_already(source, capsys):
     _, first, _ = run(capsys, "prepare", "videos", "out")
     code, printed, noise = run(capsys, "prepare", "videos", "out")
     assert (code, noise) == (0, "")
-    assert printed == first.replace("Wrote out", "Complete already: out")
+    assert printed == first.replace("Wrote out", "Complete: out")
 
 
 def test_other_options_are_refused_in_one_line(source, capsys):
     run(capsys, "prepare", "videos", "out")
     code, printed, noise = run(capsys, "prepare", "videos", "out", "--short-side", "24")
     assert (code, printed) == (1, "")
-    assert re.fullmatch(r"keras-nonlocal: error: .*short_side 256 then, 24 now.*\n", noise)
+    assert re.fullmatch(r"keras-nonlocal: error: .*short_side was 256, is 24.*\n", noise)
     assert run(capsys, "prepare", "videos", "out", "--short-side", "24", "--overwrite")[0] == 0
 
 
@@ -124,7 +124,7 @@ def test_too_many_broken_videos_are_an_error(source, capsys):
 
 def test_raising_stops_at_the_first(source, capsys):
     break_one(source)
-    code, _, noise = run(capsys, "prepare", "videos", "out", "--on-error", "raise")
+    code, _, noise = run(capsys, "prepare", "videos", "out", "--max-broken", "0")
     assert code == 1
     assert "2.mp4' cannot be read" in noise
 
@@ -134,7 +134,7 @@ def test_records_among_the_videos_are_refused(out, source, capsys):
     before = sorted(source.rglob("*"))
     code, _, noise = run(capsys, "prepare", "videos", out)
     assert code == 1
-    assert "OUT must not lie in SOURCE, among the videos." in noise
+    assert "OUT must not be inside SOURCE." in noise
     assert sorted(source.rglob("*")) == before
 
 
@@ -144,6 +144,44 @@ def test_a_list_is_prepared_as_well(source, capsys):
     assert len(read_records("out")) == 2
 
 
+def test_an_array_job_ends_with_a_merge(source, capsys):
+    run(capsys, "prepare", "videos", "expected", "--shards", "3")
+    for index in range(2):
+        code, printed, _ = run(
+            capsys, "prepare", "videos", "out", "--shards", "3", "--shard", f"{index}/2"
+        )
+        assert code == 0
+        assert printed.startswith(f"Wrote {2 - index} of 3 files to out\nAfter the last task: ")
+        if not index:
+            code, _, noise = run(capsys, "prepare", "videos", "out", "--shards", "3", "--merge")
+            assert code == 1
+            assert "1 of 3 shards are missing" in noise
+    code, printed, _ = run(capsys, "prepare", "videos", "out", "--shards", "3", "--merge")
+    assert code == 0
+    assert printed.startswith("Complete: out\n  videos      12 of 2 classes\n")
+    out, expected = (source.parent / name for name in ("out", "expected"))
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {
+        path.name: path.read_bytes() for path in expected.iterdir()
+    }
+
+
+WRONG = {
+    "out of range": (["--shard", "3/3"], 2, "must be I/N with 0 <= I < N, such as 0/64"),
+    "no number": (["--shard", "3"], 2, "must be I/N"),
+    "two ways": (["--shard", "0/3", "--merge"], 2, "not allowed with"),
+    "overwriting a task": (["--shard", "0/3", "--overwrite"], 1, "--overwrite must not be given"),
+    "overwriting a merge": (["--merge", "--overwrite"], 1, "--overwrite must not be given"),
+}
+
+
+@pytest.mark.parametrize("words, code, message", WRONG.values(), ids=WRONG)
+def test_wrong_words_of_an_array_job_are_named(words, code, message, source, capsys):
+    ended, _, noise = run(capsys, "prepare", "videos", "out", *words)
+    assert ended == code
+    assert message in noise
+    assert not (source.parent / "out").exists()
+
+
 def test_a_stop_by_hand_says_how_to_go_on(source, capsys, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
@@ -151,7 +189,7 @@ def test_a_stop_by_hand_says_how_to_go_on(source, capsys, monkeypatch):
     monkeypatch.setattr(prepare, "prepare_videos", stop)
     code, printed, noise = run(capsys, "prepare", "videos", "out")
     assert (code, printed) == (130, "")
-    assert noise == "keras-nonlocal: error: Stopped. The same command goes on where it was.\n"
+    assert noise == "keras-nonlocal: error: Stopped. Run the same command again to continue.\n"
 
 
 def test_a_terminal_gets_a_bar(source, capsys, monkeypatch):

@@ -15,11 +15,10 @@ import sys
 import time
 
 from keras_nonlocal.lists.folders import read_folder
-from keras_nonlocal.prepare.conversion import prepare_videos
-from keras_nonlocal.prepare.plan import make_plan
+from keras_nonlocal.prepare.convert import make_plan, prepare_videos
 
-# Of Python's audit hooks: all that changes which files there are, and under which names.
-CHANGES = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}
+# Of Python's audit events: all that changes which files there are, and under which names.
+CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir"}
 
 
 def files_in(folder):
@@ -54,7 +53,8 @@ def kill_before_change(number, out):
 
     def hook(event, arguments):
         nonlocal count
-        if event in CHANGES and str(arguments[0]).startswith(str(out)):
+        changes = event in CHANGES or (event == "open" and arguments[2] & os.O_CREAT)
+        if changes and str(arguments[0]).startswith(str(out)):
             count += 1
             if count == number:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -117,24 +117,23 @@ def tell(plan, out, complete, killed, overwrite=False):
     return left | {"equal": files_in(out) == complete, "tidy": not (out / ".preparing").exists()}
 
 
-def main(how, source, work):
+def main(source, work, overwriting):
     source, work = pathlib.Path(source), pathlib.Path(work)
     videos = read_folder(source)
-    if how != "random":
-        # The names of files that change are as many with fewer videos.
-        videos = videos.select(range(0, len(videos), 3))
-    plan = make_plan(videos, shards=6 if how == "random" else 2)
+    # The changes of names are as many with fewer videos.
+    plan = make_plan(videos.select(range(0, len(videos), 3)), shards=2)
     wait(fork(lambda: prepare_videos(plan, work / "complete")))
     complete = files_in(work / "complete")
-    if how == "random":
-        told = kill_at_random(plan, work / "out", complete, count=8, seed=0)
-    elif how == "every":
-        told = kill_at_every_change(plan, work / "out", complete)
-    else:
-        other = make_plan(videos, shards=3, quality=50)
+    if overwriting == "overwriting":
+        other = make_plan(plan.videos, shards=3, quality=50)
         wait(fork(lambda: prepare_videos(other, work / "before")))
-        told = kill_at_every_change(plan, work / "out", complete, work / "before")
-    print(json.dumps(list(told)))
+        told = {"every": kill_at_every_change(plan, work / "out", complete, work / "before")}
+    else:
+        told = {
+            "random": kill_at_random(plan, work / "random", complete, count=4, seed=0),
+            "every": kill_at_every_change(plan, work / "out", complete),
+        }
+    print(json.dumps({how: list(runs) for how, runs in told.items()}))
 
 
 if __name__ == "__main__":

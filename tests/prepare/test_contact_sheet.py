@@ -11,8 +11,7 @@ import tensorflow as tf
 from keras_nonlocal.data import ClipSpec, VideoList, read_records
 from keras_nonlocal.prepare import contact_sheet
 from keras_nonlocal.prepare.contact_sheet import DrawnClip
-from keras_nonlocal.prepare.conversion import prepare_videos
-from keras_nonlocal.prepare.plan import make_plan
+from keras_nonlocal.prepare.convert import make_plan, prepare_videos
 from tests.made_videos import write
 
 WHITE = 255
@@ -47,10 +46,11 @@ def random_clips(count, frames=8, crop=64):
 
 def draw(videos, clips, title="clips"):
     """Gives the sheet's pixels, `(height, width, 3)`."""
-    from matplotlib import image
+    from PIL import Image
 
-    sheet = image.imread(io.BytesIO(contact_sheet.draw_contact_sheet(videos, clips, title)))
-    return np.round(sheet[..., :3] * 255).astype(np.uint8)
+    sheet = Image.open(io.BytesIO(contact_sheet.draw_contact_sheet(videos, clips, title)))
+    assert sheet.format == "PNG"
+    return np.asarray(sheet)
 
 
 def find(sheet, picture):
@@ -131,7 +131,7 @@ def test_as_many_classes_are_named_as_have_room(crop, lines):
 def test_clips_are_those_of_their_videos(videos):
     clips, faults = contact_sheet.draw_clips(videos, [1, 0], "4x2", crop=32, seed=0)
     assert faults == {}
-    assert [clip.number for clip in clips] == [1, 0]
+    assert [clip.index for clip in clips] == [1, 0]
     for clip, first in zip(clips, (130, 10), strict=True):
         assert clip.frames.shape == (4, 32, 32, 3)
         expected = first + 4 * clip.indices
@@ -162,7 +162,7 @@ def test_videos_of_one_length_begin_at_places_of_their_own(videos):
 def test_a_video_that_cannot_be_decoded_is_told(videos, tmp_path):
     broken = VideoList([tmp_path / "a.mp4", videos.paths[0]], [0, 0], ["any"])
     clips, faults = contact_sheet.draw_clips(broken, [0, 1], "2x2", 32)
-    assert [clip.number for clip in clips] == [1]
+    assert [clip.index for clip in clips] == [1]
     assert str(tmp_path / "a.mp4") in faults[0]
 
 
@@ -193,12 +193,26 @@ def test_a_video_of_several_classes_takes_one_row():
     assert sorted(contact_sheet.spread_over_classes(videos, range(3), 9)) == [0, 1]
 
 
+CAPTIONS = {
+    "in order": ([3, 5, 9], "frames 3 to 9"),
+    "wrapped around": ([0, 8, 16, 24, 32, 5, 13, 21], "frames 0 to 32, wrapped around"),
+    "wrapped to repeats": ([0, 8, 0, 8], "frames 0 to 8, some repeated"),
+    "the last frame again": ([7, 9, 9], "frames 7 to 9, some repeated"),
+    "one frame": ([4], "frames 4 to 4"),
+}
+
+
+@pytest.mark.parametrize("indices, text", CAPTIONS.values(), ids=CAPTIONS)
+def test_the_caption_names_the_frames_of_a_clip(indices, text):
+    assert contact_sheet.describe_frames(np.array(indices)) == text
+
+
 def test_no_clips_are_refused():
     with pytest.raises(ValueError, match="`clips` must hold a clip"):
         contact_sheet.draw_contact_sheet(listed([0]), [], "none")
 
 
-def test_without_matplotlib_the_extra_is_named(monkeypatch):
+def test_without_pillow_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"keras_nonlocal\[viz\]"):
         contact_sheet.draw_contact_sheet(listed([0]), random_clips(1), "none")

@@ -1,7 +1,6 @@
 """A shard holds its videos, as TensorFlow reads them; what is broken is noted, not hidden."""
 
 import concurrent.futures
-import hashlib
 import os
 import shutil
 
@@ -10,17 +9,21 @@ import pytest
 import tensorflow as tf
 
 from keras_nonlocal.lists.video_list import VideoList
-from keras_nonlocal.prepare.plan import make_plan
-from keras_nonlocal.prepare.shards import convert_shard, convert_video, load_shard
-from keras_nonlocal.video.frame_folders import FrameFolder
+from keras_nonlocal.prepare.convert import convert_shard, convert_video, make_plan
+from keras_nonlocal.prepare.manifest import OutputFolder, load_shards
+from keras_nonlocal.video.images import FrameFolder
 from keras_nonlocal.video.open import decode_frames, open_video, probe_video
 from tests.made_videos import moving_bars
 
 from .conftest import files_in
 
 
+def load_shard(plan, number, folder):
+    return load_shards(plan, OutputFolder(folder))[number]
+
+
 def stored(plan, video):
-    return tf.train.SequenceExample.FromString(convert_video(plan, video)[0])
+    return convert_video(plan, video)
 
 
 def pictures_in(example):
@@ -50,10 +53,10 @@ def test_a_shard_holds_the_videos_of_the_plan(videos, tmp_path):
 def test_the_note_tells_what_is_in_the_shard(videos, tmp_path):
     plan = make_plan(videos, shards=3)
     shard = convert_shard(plan, 0, tmp_path)
-    data = (tmp_path / shard.name).read_bytes()
-    assert (shard.bytes, shard.sha256) == (len(data), hashlib.sha256(data).hexdigest())
-    for record, video in zip(shard.records, plan.shards[0], strict=True):
-        address = f"{tmp_path / shard.name}@{record['offset']}"
+    path = tmp_path / plan.shard_name(0)
+    assert shard["bytes"] == path.stat().st_size
+    for record, video in zip(shard["records"], plan.shards[0], strict=True):
+        address = f"{path}@{record['offset']}"
         assert probe_video(address).frames == record["frames"] == 8 + video
         assert (record["path"], record["labels"]) == (plan.names[video], [video % 3])
     assert load_shard(plan, 0, tmp_path) == shard
@@ -107,7 +110,7 @@ def test_folders_of_frames_are_stored_as_their_list_says(frame_folder):
 
 def test_a_video_of_unknown_rate_cannot_be_thinned(frame_folder):
     assert isinstance(open_video(frame_folder), FrameFolder)
-    with pytest.raises(ValueError, match="walk' does not say how many frames.*thinned to 5"):
+    with pytest.raises(ValueError, match="walk' has no frame rate.*reduced to 5 frames"):
         convert_video(make_plan(VideoList([frame_folder], [0], ["walk"]), fps=5), 0)
 
 
@@ -131,6 +134,7 @@ def test_the_same_shard_made_twice_at_a_time_is_the_same(videos, tmp_path):
     assert sorted(files_in(tmp_path)) == [
         ".preparing/videos-00000-of-00002.tfrecord.json",
         "videos-00000-of-00002.tfrecord",
+        "videos-00000-of-00002.tfrecord.idx.npz",
     ]
 
 
@@ -147,11 +151,11 @@ def broken(source, tmp_path):
 def test_a_broken_video_is_noted_and_the_others_stored(broken, tmp_path):
     plan, told = make_plan(broken, shards=1), []
     shard = convert_shard(plan, 0, tmp_path, report=lambda *words: told.append(words))
-    (failure,) = shard.failures
+    (failure,) = shard["failures"]
     assert failure["path"] == "03.mp4"
     assert "'03.mp4' cannot be read" in failure["reason"]
     assert str(tmp_path) not in failure["reason"]
-    assert sorted(record["path"] for record in shard.records) == ["00.mp4", "06.mp4"]
+    assert sorted(record["path"] for record in shard["records"]) == ["00.mp4", "06.mp4"]
     assert sorted(told) == [
         ("00.mp4", None),
         ("03.mp4", failure["reason"]),
@@ -161,21 +165,25 @@ def test_a_broken_video_is_noted_and_the_others_stored(broken, tmp_path):
 
 def test_a_vanished_video_is_noted(broken, tmp_path):
     os.remove(broken.paths[1])
-    (failure,) = convert_shard(make_plan(broken, shards=1), 0, tmp_path).failures
+    (failure,) = convert_shard(make_plan(broken, shards=1), 0, tmp_path)["failures"]
     assert failure["path"] == "03.mp4"
     assert failure["state"] is None
 
 
-def test_raising_leaves_nothing_of_the_shard(broken, tmp_path):
-    with pytest.raises(ValueError, match="03.mp4' cannot be read"):
-        convert_shard(make_plan(broken, shards=1), 0, tmp_path / "out", on_error="raise")
+def test_a_report_that_raises_leaves_nothing_of_the_shard(broken, tmp_path):
+    def report(name, reason):
+        if reason:
+            raise RuntimeError(name)
+
+    with pytest.raises(RuntimeError, match="03.mp4"):
+        convert_shard(make_plan(broken, shards=1), 0, tmp_path / "out", report)
     assert files_in(tmp_path / "out") == {}
 
 
 def test_a_mended_video_is_tried_again(broken, source, tmp_path):
     plan = make_plan(broken, shards=1)
     convert_shard(plan, 0, tmp_path)
-    assert load_shard(plan, 0, tmp_path).failures
+    assert load_shard(plan, 0, tmp_path)["failures"]
     shutil.copy(source / "a" / "03.mp4", broken.paths[1])
     assert load_shard(plan, 0, tmp_path) is None
 
@@ -191,14 +199,14 @@ def test_a_shard_without_its_file_or_note_is_not_finished(lost, videos, tmp_path
 def test_a_cut_shard_is_not_finished(videos, tmp_path):
     plan = make_plan(videos, shards=2)
     shard = convert_shard(plan, 0, tmp_path)
-    os.truncate(tmp_path / shard.name, shard.bytes - 1)
+    os.truncate(tmp_path / plan.shard_name(0), shard["bytes"] - 1)
     assert load_shard(plan, 0, tmp_path) is None
 
 
 def test_records_can_be_prepared_again(videos, tmp_path):
     plan = make_plan(videos, shards=3)
     shard = convert_shard(plan, 0, tmp_path)
-    address = f"{tmp_path / shard.name}@{shard.records[0]['offset']}"
+    address = f"{tmp_path / plan.shard_name(0)}@{shard['records'][0]['offset']}"
     again = make_plan(VideoList([address], [0], ["a"]), short_side=16)
     pictures = pictures_in(stored(again, 0))
-    assert (len(pictures), pictures[0].shape) == (shard.records[0]["frames"], (16, 24, 3))
+    assert (len(pictures), pictures[0].shape) == (shard["records"][0]["frames"], (16, 24, 3))

@@ -31,7 +31,6 @@ def resumed(start, tmp_path_factory):
 def test_a_run_leaves_these_files(resumed):
     names = {path.name for path in resumed[0].iterdir()}
     assert names == {
-        ".lock",
         "run.json",
         "curves.csv",
         "curves.png",

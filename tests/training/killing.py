@@ -96,7 +96,7 @@ def kill_in_writing(count):
     """Dies in the middle of the `count`-th checkpoint from here on."""
     from keras_nonlocal.runs import checkpoint_files
 
-    written_whole = checkpoint_files.written_whole
+    atomic_write = checkpoint_files.atomic_write
     counted = 0
 
     class Half:
@@ -114,10 +114,10 @@ def kill_in_writing(count):
     def half_written(path, folder):
         nonlocal counted
         counted += 1
-        with written_whole(path, folder) as file:
+        with atomic_write(path, folder) as file:
             yield Half(file)
 
-    checkpoint_files.written_whole = half_written
+    checkpoint_files.atomic_write = half_written
 
 
 def start(make, folder, seed, killer=None):

@@ -6,8 +6,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from keras_nonlocal.data import VideoList
-from keras_nonlocal.prepare import survey
+from keras_nonlocal.data import VideoList, read_list
+from keras_nonlocal.prepare import inspect
 from tests.made_videos import moving_bars, write
 
 
@@ -28,7 +28,7 @@ def listed(*paths, **fields):
 @pytest.fixture(scope="module")
 def facts(made):
     paths = [made / name for name in ("lying.mp4", "upright.mp4", "other.mkv")]
-    return survey.survey_videos(listed(*paths), workers=2)
+    return inspect.survey_videos(listed(*paths), workers=2)
 
 
 def test_each_video_is_probed_in_its_place(facts):
@@ -48,29 +48,29 @@ SPREADS = {"frames": (10, 20, 50), "duration": (0.4, 0.8, 2.0), "fps": (25, 25, 
 
 @pytest.mark.parametrize("fact, expected", SPREADS.items(), ids=SPREADS)
 def test_spreads_are_those_of_the_videos(fact, expected, facts):
-    spread = facts.spread(fact)
-    assert (spread.minimum, spread.median, spread.maximum) == pytest.approx(expected)
-    assert spread.unknown == 0
+    minimum, median, maximum, unknown = facts.spread(fact).values()
+    assert (minimum, median, maximum) == pytest.approx(expected)
+    assert unknown == 0
 
 
 def test_what_a_folder_of_frames_does_not_tell_is_unknown(made, tmp_path):
     frame_folder(tmp_path / "frames", 5)
-    facts = survey.survey_videos(listed(made / "lying.mp4", tmp_path / "frames"))
-    assert facts.spread("fps") == survey.Spread(25, 25, 25, unknown=1)
-    assert facts.spread("frames") == survey.Spread(5, 27.5, 50, unknown=0)
+    facts = inspect.survey_videos(listed(made / "lying.mp4", tmp_path / "frames"))
+    assert facts.spread("fps") == {"minimum": 25, "median": 25, "maximum": 25, "unknown": 1}
+    assert facts.spread("frames") == {"minimum": 5, "median": 27.5, "maximum": 50, "unknown": 0}
 
 
 def test_what_the_list_tells_of_a_folder_counts(tmp_path):
     frame_folder(tmp_path / "frames", 5)
-    facts = survey.survey_videos(listed(tmp_path / "frames", num_frames=[5], fps=10.0))
+    facts = inspect.survey_videos(listed(tmp_path / "frames", num_frames=[5], fps=10.0))
     assert (facts.infos[0].fps, facts.infos[0].duration) == (10, 0.5)
 
 
 @pytest.mark.parametrize("num_frames, expected", [(None, 0), ([3, 7], 7)], ids=["none", "some"])
 def test_a_listed_video_is_opened_with_what_the_list_tells(num_frames, expected, monkeypatch):
-    monkeypatch.setattr(survey, "open_video", lambda *arguments: arguments)
+    monkeypatch.setattr(inspect, "open_video", lambda *arguments: arguments)
     videos = listed("a", "b", num_frames=num_frames, fps=12.0)
-    assert survey.open_listed(videos, 1) == ("b", expected, 12.0)
+    assert inspect.open_listed(videos, 1) == ("b", expected, 12.0)
 
 
 def frame_folder(path, frames):
@@ -114,21 +114,21 @@ BREAKS = {
 def test_a_broken_video_is_named_and_the_others_are_surveyed(how, made, tmp_path):
     path = tmp_path / "broken.mp4"
     how(path, made / "lying.mp4")
-    facts = survey.survey_videos(listed(made / "lying.mp4", path, made / "other.mkv"))
+    facts = inspect.survey_videos(listed(made / "lying.mp4", path, made / "other.mkv"))
     assert facts.readable == (0, 2)
     assert facts.infos[1] is None
     ((named, reason),) = facts.broken
     assert named == str(path)
     assert str(path) in reason
-    assert facts.spread("frames").maximum == 50
+    assert facts.spread("frames")["maximum"] == 50
 
 
 def test_reasons_take_one_line(made, monkeypatch):
     def fail(*_):
         raise ValueError("one\ntwo")
 
-    monkeypatch.setattr(survey, "open_listed", fail)
-    facts = survey.survey_videos(listed(made / "lying.mp4"))
+    monkeypatch.setattr(inspect, "open_listed", fail)
+    facts = inspect.survey_videos(listed(made / "lying.mp4"))
     assert facts.faults == {0: "one two"}
 
 
@@ -144,7 +144,7 @@ def damage(whole, path):
 @pytest.mark.parametrize("deep", [False, True], ids=["probed", "deep"])
 def test_damage_within_a_file_is_found_by_decoding_it(deep, made, tmp_path):
     path = damage(made / "lying.mp4", tmp_path / "damaged.mp4")
-    facts = survey.survey_videos(listed(path, made / "lying.mp4"), deep=deep)
+    facts = inspect.survey_videos(listed(path, made / "lying.mp4"), deep=deep)
     assert facts.readable == ((1,) if deep else (0, 1))
 
 
@@ -158,34 +158,40 @@ def test_more_faults_keep_the_order_and_the_others(facts):
 def test_every_video_is_reported_once(made):
     calls = []
     paths = [made / "lying.mp4", made / "missing.mp4"] * 3
-    survey.survey_videos(listed(*paths), on_video=lambda: calls.append(1))
+    inspect.survey_videos(listed(*paths), on_video=lambda: calls.append(1))
     assert len(calls) == 6
 
 
 def test_more_videos_than_are_looked_at_at_a_time_stay_in_order(made):
-    paths = [made / ("lying.mp4" if n % 700 else "other.mkv") for n in range(2100)]
-    facts = survey.survey_videos(listed(*paths))
-    assert [n for n, info in enumerate(facts.infos) if info.codec == "mpeg4"] == [0, 700, 1400]
+    paths = [made / ("missing.mp4" if n % 700 else "other.mkv") for n in range(1402)]
+    facts = inspect.survey_videos(listed(*paths))
+    assert facts.readable == (0, 700, 1400)
+    assert list(facts.faults) == [n for n in range(1402) if n % 700]
 
 
 def test_classes_are_counted():
     videos = VideoList("abc", [2, 0, 2], ["jump", "run", "walk"])
-    assert survey.count_classes(videos) == (1, 0, 2)
+    assert inspect.count_classes(videos) == (1, 0, 2)
     videos = VideoList("abc", [-1, 0, -1], ["jump", "run", "walk"])
-    assert survey.count_classes(videos) == (1, 0, 0)
-    assert [survey.class_names(videos, n) for n in range(3)] == [[], ["jump"], []]
+    assert inspect.count_classes(videos) == (1, 0, 0)
+    assert [inspect.class_names(videos, n) for n in range(3)] == [[], ["jump"], []]
 
 
 def test_a_video_of_several_classes_counts_in_each():
     labels = [[1, 0, 1], [0, 0, 0], [1, 0, 0]]
     videos = VideoList("abc", labels, ["jump", "run", "walk"])
-    assert survey.count_classes(videos) == (2, 0, 1)
-    assert survey.class_names(videos, 0) == ["jump", "walk"]
-    assert survey.class_names(videos, 1) == []
+    assert inspect.count_classes(videos) == (2, 0, 1)
+    assert inspect.class_names(videos, 0) == ["jump", "walk"]
+    assert inspect.class_names(videos, 1) == []
 
 
 def test_numbers_of_none_have_no_spread():
-    assert survey.spread_of([], unknown=3) == survey.Spread(None, None, None, 3)
+    assert inspect.spread_of([], unknown=3) == {
+        "minimum": None,
+        "median": None,
+        "maximum": None,
+        "unknown": 3,
+    }
 
 
 WRONG = {
@@ -197,4 +203,77 @@ WRONG = {
 @pytest.mark.parametrize("arguments, message", WRONG.values(), ids=WRONG)
 def test_unusable_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        survey.survey_videos(**arguments)
+        inspect.survey_videos(**arguments)
+
+
+def videos_at(folder, names, labels, classes):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    return VideoList([folder / name for name in names], labels, classes)
+
+
+LISTED_NAMES = {
+    "plain": "a.mp4",
+    "a comma": "a, b.mp4",
+    "quotes": 'the "a".mp4',
+    "spaces": "a b  c.mp4",
+    "numbers": "a 1 2.mp4",
+    "a number sign": "# a.mp4",
+    "another script": "跑步.mp4",
+}
+
+
+@pytest.mark.parametrize("name", LISTED_NAMES.values(), ids=LISTED_NAMES)
+def test_the_list_is_read_back(name, tmp_path):
+    videos = videos_at(tmp_path, [name, "z.mp4"], [0, 1], ["jump, high", "run"])
+    assert inspect.write_list(tmp_path / "list.csv", videos)
+    again = read_list(tmp_path / "list.csv")
+    assert again.paths == videos.paths
+    assert again.class_names == videos.class_names
+    assert again.labels.tolist() == [0, 1]
+
+
+def test_relative_paths_are_written_from_the_root(tmp_path, monkeypatch):
+    videos_at(tmp_path, ["a.mp4"], [0], ["run"])
+    (tmp_path / "lists").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert inspect.write_list("lists/list.csv", VideoList(["a.mp4"], [0], ["run"]))
+    assert read_list("lists/list.csv").paths == (str(tmp_path / "a.mp4"),)
+
+
+OTHER_CLASSES = {
+    "a class without videos": ([0, 2], ["a", "b", "c"]),
+    "not by the alphabet": ([0, 1], ["b", "a"]),
+}
+
+
+@pytest.mark.parametrize("labels, classes", OTHER_CLASSES.values(), ids=OTHER_CLASSES)
+def test_classes_that_are_read_otherwise_are_told(labels, classes, tmp_path):
+    videos = videos_at(tmp_path, ["a.mp4", "b.mp4"], labels, classes)
+    assert not inspect.write_list(tmp_path / "list.csv", videos)
+    assert read_list(tmp_path / "list.csv", class_names=classes).labels.tolist() == labels
+
+
+IMPOSSIBLE = {
+    "spaces at an end": (["a.mp4 "], [0], ["run"]),
+    "a line break": (["a\nb.mp4"], [0], ["run"]),
+    "spaces around a class": (["a.mp4"], [0], ["run "]),
+    "no UTF-8": ([os.fsdecode(b"a\xff.mp4")], [0], ["run"]),
+    "several classes": (["a.mp4"], [[1, 1]], ["run", "jump"]),
+}
+
+
+@pytest.mark.parametrize("names, labels, classes", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_what_a_list_cannot_say_is_refused(names, labels, classes, tmp_path):
+    videos = videos_at(tmp_path, names, labels, classes)
+    with pytest.raises(ValueError, match="`videos` (cannot|must have)"):
+        inspect.write_list(tmp_path / "list.csv", videos)
+
+
+def test_records_are_refused(tmp_path):
+    (tmp_path / "a.tfrecord").write_text("")
+    videos = VideoList([f"{tmp_path}/a.tfrecord@0"], [0], ["run"])
+    with pytest.raises(ValueError, match="`videos` cannot be written as a list"):
+        inspect.write_list(tmp_path / "list.csv", videos)
