@@ -14,30 +14,24 @@ import keras_nonlocal as knl
 
 
 def load(name):
-    """Builds the network of a set of weights, and what turns frames into its clips.
+    """Builds the network of a set of weights.
 
     Args:
         name: a name of `keras_nonlocal.list_weights()`.
 
     Returns:
-        The model, its `Checkpoint`, and a function from frames to the views that it takes.
+        The model and its `Checkpoint`.
     """
     (checkpoint,) = [c for c in knl.list_weights() if c.name == name]
-    model = getattr(knl, checkpoint.builder)(weights=name)
-    transforms = knl.data.transforms
-    prepare = transforms.compose(
-        transforms.resize_short_side(checkpoint.short_side),
-        transforms.three_crops(checkpoint.crop),
-    )
-    return model, checkpoint, prepare
+    return getattr(knl, checkpoint.builder)(weights=name), checkpoint
 
 
-def predict(video, model, checkpoint, prepare, every=None):
-    """Yields what the network says along a video.
+def predict(video, model, checkpoint, every=None):
+    """Yields the class probabilities of each clip of a video.
 
     Args:
         video: path of the file.
-        model, checkpoint, prepare: what `load` gives.
+        model, checkpoint: from `load`.
         every: seconds between clips; `None` puts one after the other.
 
     Yields:
@@ -46,11 +40,13 @@ def predict(video, model, checkpoint, prepare, every=None):
     info = knl.data.probe_video(video)
     fps = info.fps or 25.0
     clip = knl.data.ClipSpec.parse(checkpoint.clip)
+    crop = knl.data.transforms.three_crops(checkpoint.crop)
     step = clip.span if every is None else max(round(every * fps), 1)
     # A last clip that would run over the end is left out, unless it is the only one.
     for start in range(0, max(info.frames - clip.span, 0) + 1, step):
-        frames = knl.data.decode_frames(video, clip.indices(start, info.frames))
-        probabilities = model.predict_on_batch(prepare(frames).numpy()).mean(axis=0)
+        indices = clip.indices(start, info.frames)
+        frames = knl.data.decode_frames(video, indices, checkpoint.short_side)
+        probabilities = model.predict_on_batch(crop(frames).numpy()).mean(axis=0)
         yield start / fps, min(start + clip.span, info.frames) / fps, probabilities
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_nonlocal.files import PART, atomic_write
-from keras_nonlocal.prepare import list_writing
+from keras_nonlocal.prepare.inspect import write_list
 from keras_nonlocal.runs.folder import FACTS, LOCK
 
 VIDEOS = "videos.csv"
@@ -175,25 +175,30 @@ def write_validation(run, chosen, training, validation):
         file.write("".join(f"{name}\n" for name in training.class_names).encode())
     if os.path.exists(chosen.validation):
         options = {"--format": chosen.format, "--videos": chosen.videos}
-        options.update({"--classes": chosen.class_names, "--layout": chosen.layout})
+        options.update({"--classes": chosen.class_names, "--columns": chosen.columns})
+        options["--time-unit"] = chosen.time_unit
         given = itertools.chain(*((key, value) for key, value in options.items() if value))
         return [chosen.validation, *given]
-    if validation.multi_label or "@" in "".join(validation.paths):
+    segments = validation.segments is not None
+    if validation.multi_label or segments or "@" in "".join(validation.paths):
         # No list can say it; all videos are better than none.
         return [chosen.source]
     path = os.path.join(run, VALIDATION)
-    list_writing.write_list(path, validation)
+    write_list(path, validation)
     return [path, "--classes", names]
 
 
 def _rows(part, videos):
     sizes = {}
-    for path, labels in zip(videos.paths, videos.labels, strict=True):
+    for index, (path, labels) in enumerate(zip(videos.paths, videos.labels, strict=True)):
         # A record is part of a file, which has many.
         file = path.rpartition("@")[0] if not os.path.exists(path) else path
         if file not in sizes:
             sizes[file] = _size(file)
         numbers = np.flatnonzero(labels) if videos.multi_label else [labels]
+        if videos.segments is not None:
+            start, end = videos.segments[index]
+            path = f"{path} {start:g}-{end:g} {videos.time_unit}"
         yield part, path, " ".join(str(int(number)) for number in numbers), sizes[file]
 
 

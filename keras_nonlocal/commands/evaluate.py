@@ -195,7 +195,16 @@ def _write_python(chosen, network, renumbering, options, more, settings):
     )
     read = {
         key: getattr(chosen, key)
-        for key in ("videos", "format", "class_names", "separator", "layout", "split", "part")
+        for key in (
+            "videos",
+            "format",
+            "class_names",
+            "separator",
+            "columns",
+            "time_unit",
+            "split",
+            "part",
+        )
         if getattr(chosen, key) is not None
     }
     read |= {"missing": "drop"} if chosen.drop_missing else {}

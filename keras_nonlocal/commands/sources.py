@@ -29,7 +29,10 @@ def add_source_arguments(parser):
         "--classes", dest="class_names", metavar="FILE", help="names of the classes, one a line"
     )
     parser.add_argument(
-        "--layout", help='what stands in the rows of a list, such as "path length label"'
+        "--columns", help='fields of the rows of a list without a header: "path length label"'
+    )
+    parser.add_argument(
+        "--time-unit", choices=("seconds", "frames"), help="unit of the segments of a list"
     )
     parser.add_argument("--separator", help="of the fields in the rows of a list")
     parser.add_argument("--split", type=int, choices=(1, 2, 3), help="of hmdb51")
@@ -54,7 +57,8 @@ def read_source(chosen):
         format=chosen.format,
         class_names=chosen.class_names,
         separator=chosen.separator,
-        layout=chosen.layout,
+        columns=chosen.columns,
+        time_unit=chosen.time_unit,
         split=chosen.split,
         part=chosen.part,
         missing="drop" if chosen.drop_missing else "raise",

@@ -12,7 +12,16 @@ from keras_nonlocal.training.recipe import Recipe
 from keras_nonlocal.training.recipes import RECIPES
 
 # Arguments of `data.read_videos`.
-OF_VIDEOS = ("videos", "format", "class_names", "separator", "layout", "split", "part")
+OF_VIDEOS = (
+    "videos",
+    "format",
+    "class_names",
+    "separator",
+    "columns",
+    "time_unit",
+    "split",
+    "part",
+)
 # Arguments that take the place of what a recipe says.
 CHANGES = ("clip", "crop", "epochs", "accumulation", "precision", "norms", "learning_rate")
 

@@ -9,8 +9,8 @@ _NAMES = {
         "read_something_something read_ucf101 read_videos"
     ),
     "data.clips": "ClipSpec",
-    "data.directory": "video_dataset_from_directory",
-    "data.loader": "ClipLoader evaluation_clips training_clips",
+    "data.datasets": "evaluation_clips training_clips video_dataset_from_directory",
+    "data.loader": "ClipLoader",
     "data.samplers": "RandomClipSampler TSNSampler UniformClipSampler",
     "data.source": "ClipSource",
     "lists.video_list": "VideoList split_videos",

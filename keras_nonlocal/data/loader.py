@@ -1,239 +1,19 @@
-"""From a list of videos to `tf.data` pipelines of batches."""
+"""`ClipLoader`: from clips by index to `tf.data` pipelines of batches."""
 
 import itertools
 import logging
-import os
-import random
 import threading
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_nonlocal import transforms
-from keras_nonlocal.data.annotations import read_videos
-from keras_nonlocal.data.clips import ClipSpec
-from keras_nonlocal.data.order import EvaluationOrder, TrainingOrder
-from keras_nonlocal.data.samplers import RandomClipSampler, UniformClipSampler
-from keras_nonlocal.data.source import ClipSource, check_share, check_size
+from keras_nonlocal.data.source import check_share
 from keras_nonlocal.data.workers import count_cores, shutdown_guard
 
 _LOG = logging.getLogger("keras_nonlocal")
 # A long training must not fill its log with names.
 _ERRORS_LOGGED = 20
-
-
-def training_clips(
-    videos,
-    clip="8x8",
-    size=224,
-    batch_size=8,
-    scale=None,
-    flip="auto",
-    augment=None,
-    mix=None,
-    balance=None,
-    seed=None,
-    workers=None,
-    *,
-    color=0.0,
-    clips_per_video=1,
-    label_mode="int",
-    clip_labels=False,
-    class_weight=None,
-    decoder=None,
-    probe=None,
-    on_error="raise",
-    max_error_rate=0.05,
-    shard=None,
-    deterministic=True,
-    drop_remainder=True,
-):
-    """Returns a loader of clips to train on.
-
-    Every epoch shuffles the videos and draws other clips of them, at another scale and place,
-    mirrored or not. Videos are decoded while the network computes. Host memory holds at most
-    `workers` decoded videos (their clips at the resized size) and about five batches of clips;
-    with several clips per video, the clips of about twelve batches of videos as well.
-
-    Args:
-        videos: a `VideoList`, or the path of what `read_videos` reads.
-        clip: frames x stride, such as `"8x8"`, or a `ClipSpec`: clips from random places. Or a
-            sampler.
-        size: int or pair `(height, width)` in pixels, what the network sees.
-        batch_size: int, clips per batch. With several processes, of all of them together; with
-            `shard`, of this one.
-        scale: int or pair of ints, pixels to which the shorter side of frames is resized before
-            cropping, drawn between both. `None`: 256 to 320 for a size of 224, in proportion for
-            others.
-        flip: `"auto"` mirrors half of the clips. Classes that name a side become their mirror
-            image's class, or are never mirrored if it is missing, see `transforms.mirror_labels`.
-            `False` mirrors none; a sequence of class numbers is used in place of `mirror_labels`.
-        augment: a function `(clip, seed) -> clip` of uint8 or float pixels from 0 to 255, such as
-            `transforms.rand_augment()`.
-        mix: a function `(clips, labels, seed) -> (clips, labels)` of batches, such as
-            `transforms.mixup(0.8, classes=400)`.
-        balance: `"classes"` draws all classes equally often; `None` reads each video once.
-        seed: int that fixes the order and every draw; `None` draws one, by Python's `random`, which
-            `keras.utils.set_random_seed` seeds. Several processes must pass the same.
-        workers: int, videos that are decoded at a time. `None`: one per core, of those that
-            affinity, container quotas, and other processes of the same launcher leave.
-        color: float, greatest change of brightness, contrast and saturation, as a share.
-        clips_per_video: int, clips per video and epoch, which share decoding.
-        label_mode: `"int"`, labels as the list has them; `"categorical"`, one-hot; `"binary"`,
-            float32 of shape `(batch, 1)`; `None`, clips alone.
-        clip_labels: bool, whether clips have the labels of their own time, of lists with events
-            (Charades).
-        class_weight: dictionary from class numbers to weights (1 where left out): batches get
-            sample weights. Mixed and one-hot labels get the mean of their classes' weights, where
-            `fit(class_weight=...)` takes the largest class.
-        decoder: callable from path, frame numbers and short side to frames, see `ClipSource`.
-        probe: callable from path to the number of frames, see `ClipSource`.
-        on_error: `"raise"` stops at a video that cannot be read. `"skip"` puts another one, drawn
-            at random, in its place, and lists it in `errors`.
-        max_error_rate: float, share of unreadable videos at which `"skip"` stops.
-        shard: `(index, count)`, to read the share of one process of several. `None`: all, or this
-            process's share on JAX with several processes.
-        deterministic: bool, whether batches keep their order; `False` is faster where some videos
-            take much longer than others.
-        drop_remainder: bool, whether the clips that fill no batch are left out.
-
-    Returns:
-        A `ClipLoader`.
-
-    Raises:
-        ValueError: if the arguments do not go together.
-
-    Example:
-
-    ```python
-    training, validation = split_videos(read_folder("videos"))
-    model.fit(
-        training_clips(training, "8x8", seed=1).dataset(),
-        validation_data=evaluation_clips(validation, "8x8").dataset(),
-        shuffle=False,  # the loader draws its own order
-    )
-    ```
-    """
-    videos = _read_list(videos)
-    if label_mode is not None:
-        videos.check_labeled("training")
-    sampler = _make_sampler("clips_per_video", clip, clips_per_video, RandomClipSampler)
-    if scale is None:
-        scale = transforms.short_sides_of(max(check_size(size)))
-    source = ClipSource(videos, sampler, size, scale, 1, True, clip_labels, decoder, probe)
-    index, count = _find_processes() if shard is None else _check_shard(shard)
-    if shard is None and batch_size % count:
-        raise ValueError(
-            f"`batch_size` must be a multiple of the number of processes ({count}). "
-            f"Received: batch_size={batch_size}. It is the size of all their batches together."
-        )
-    if count > 1 and seed is None:
-        raise ValueError(
-            "`seed` must be given, the same in all processes, where several train together: they "
-            "divide one order of the videos among them. Received: seed=None. Any integer will do."
-        )
-    if seed is not None and (isinstance(seed, bool) or seed < 0):
-        raise ValueError(f"`seed` must be an integer from 0, or None. Received: seed={seed}.")
-    if balance not in (None, "classes") or (balance and videos.multi_label):
-        raise ValueError(
-            '`balance` must be None, or "classes" for lists of one label per video. Received: '
-            f"balance={balance!r} with labels of shape {videos.labels.shape}."
-        )
-    order = TrainingOrder(
-        len(videos),
-        batch_size if shard is not None else batch_size // count,
-        random.randrange(2**31) if seed is None else int(seed),
-        sampler.clips,
-        videos.labels if balance else None,
-        (index, count),
-    )
-    return ClipLoader(
-        source,
-        order,
-        label_mode,
-        transform=_make_transform(videos, flip, color, augment),
-        mix=mix,
-        class_weight=class_weight,
-        drop_remainder=drop_remainder,
-        on_error=on_error,
-        max_error_rate=max_error_rate,
-        workers=workers,
-        deterministic=deterministic,
-    )
-
-
-def evaluation_clips(
-    videos,
-    clip="8x8",
-    size=224,
-    num_clips=1,
-    num_crops=1,
-    batch_size=8,
-    scale=None,
-    workers=None,
-    *,
-    label_mode="int",
-    decoder=None,
-    probe=None,
-    on_error="raise",
-    max_error_rate=0.05,
-    shard=None,
-    deterministic=True,
-):
-    """Returns a loader of clips to validate or test with: the same ones in each pass.
-
-    Clips are spread evenly over each video, in the order of the list. Host memory holds at most
-    `workers` decoded videos and about five batches.
-
-    Args:
-        videos, size, workers, label_mode, decoder, probe, deterministic: see `training_clips`.
-        clip: frames x stride, or a `ClipSpec`: `UniformClipSampler` of it. Or a sampler.
-        num_clips: int, clips per video; published accuracies are those of 10.
-        num_crops: int, crops per clip: 1 (the middle) or 3 (both ends as well).
-        batch_size: int, videos per batch, each with all of its views.
-        scale: int, pixels to which the shorter side of frames is resized before cropping. `None`:
-            256 for a size of 224, in proportion for others.
-        on_error: `"raise"` stops at a video that cannot be read; `"skip"` leaves it out, and lists
-            it in `errors`.
-        max_error_rate: float, share of unreadable videos at which `"skip"` stops.
-        shard: `None`: every process reads all videos. `(index, count)`, or `"auto"` for this
-            process of those on JAX: its share, padded so that all processes make equally many
-            steps. Batches then have sample weights, 0 for padding and unreadable videos. Metrics
-            respect them as `compile(weighted_metrics=...)`.
-
-    Returns:
-        A `ClipLoader`. With several views per video, its clips have one more axis for them,
-        `(batch, views, frames, height, width, 3)`, the crops of the first clip first.
-
-    Raises:
-        ValueError: if the arguments do not go together.
-    """
-    videos = _read_list(videos)
-    if label_mode not in ("int", None):
-        videos.check_labeled(f"label_mode={label_mode!r}")
-    if np.ndim(scale) != 0:
-        raise ValueError(
-            "`scale` must be one number of pixels for evaluation. "
-            f"Received: scale={scale}. Pass the pair to `training_clips` alone."
-        )
-    sampler = _make_sampler("num_clips", clip, num_clips, UniformClipSampler)
-    source = ClipSource(videos, sampler, size, scale, num_crops, decoder=decoder, probe=probe)
-    if shard == "auto":
-        shard = _find_processes()
-        shard = shard if shard[1] > 1 else None
-    elif shard is not None:
-        shard = _check_shard(shard)
-    return ClipLoader(
-        source,
-        EvaluationOrder(len(videos), batch_size, shard),
-        label_mode,
-        padded=shard is not None,
-        on_error=on_error,
-        max_error_rate=max_error_rate,
-        workers=workers,
-        deterministic=deterministic,
-    )
 
 
 class ClipLoader:
@@ -318,8 +98,8 @@ class ClipLoader:
         Returns:
             A `tf.data.Dataset` of `(clips, labels)`; of `(clips, labels, sample_weight)` with
             `class_weight` or a padded share; of clips alone with `label_mode=None`. Clips are RGB
-            pixels from 0 to 255, uint8 `(batch, frames, height, width, 3)`, float32 where `color`,
-            `augment` or `mix` make them so. Labels are int32 `(batch,)`, or float32
+            pixels from 0 to 255, uint8 `(batch, frames, height, width, 3)`, unless `augment` or
+            `mix` make floats of them. Labels are int32 `(batch,)`, or float32
             `(batch, classes)`.
 
         Raises:
@@ -459,11 +239,7 @@ class ClipLoader:
         return (clips, labels, weights) if self._padded else (clips, labels)
 
     def _check_label_mode(self, needed):
-        if self._label_mode not in ("int", "categorical", "binary", None):
-            raise ValueError(
-                '`label_mode` must be "int", "categorical", "binary" or None. '
-                f"Received: label_mode={self._label_mode!r}."
-            )
+        check_label_mode(self._label_mode)
         if self._label_mode is None and needed:
             raise ValueError(
                 "`label_mode` must not be None with `mix`, `class_weight` or `shard`, which give "
@@ -489,46 +265,6 @@ class ClipLoader:
         return np.array([class_weight.get(number, 1.0) for number in numbers], np.float32)
 
 
-def _read_list(videos):
-    return read_videos(videos) if isinstance(videos, (str, os.PathLike)) else videos
-
-
-def _make_sampler(name, clip, clips, kind):
-    """Returns `clip` if it is a sampler, or the sampler that it stands for."""
-    if not isinstance(clip, (str, ClipSpec)) and callable(clip):
-        if clips != 1:
-            raise ValueError(
-                f"`{name}` must be left out beside a sampler, which has its own number of clips. "
-                f"Received: {name}={clips}, clip={clip!r}. Pass the number to the sampler."
-            )
-        return clip
-    if clips < 1:
-        raise ValueError(f"`{name}` must be at least 1. Received: {name}={clips}.")
-    return kind(clip, clips)
-
-
-def _make_transform(videos, flip, color, augment):
-    change = transforms.compose(
-        *([transforms.random_color(color, color, color)] if color else []),
-        *([augment] if augment is not None else []),
-    )
-    if isinstance(flip, (bool, str)):
-        if flip not in ("auto", True, False):
-            raise ValueError(
-                '`flip` must be "auto", False, or a class number per class. '
-                f"Received: flip={flip!r}."
-            )
-        flip = transforms.mirror_labels(videos.class_names) if flip else None
-    mirror = None if flip is None else transforms.random_flip(flip)
-
-    def apply(clip, label, seed):
-        if mirror is not None:
-            clip, label = mirror(clip, label, transforms.fold_in(seed, 1))
-        return change(clip, transforms.fold_in(seed, 2)), label
-
-    return apply
-
-
 def _take_turns(dataset, group):
     """The first clips of a group of videos, then their second ones, until all have come."""
 
@@ -540,29 +276,10 @@ def _take_turns(dataset, group):
     return dataset.batch(group).map(turn).prefetch(1).unbatch()
 
 
-def _find_processes():
-    """Returns this process's number and the number of processes, as JAX knows them."""
-    if keras.backend.backend() != "jax":
-        return 0, 1
-    import jax
-
-    distribution = keras.distribution.distribution()
-    if jax.process_count() > 1 and getattr(distribution, "auto_shard_dataset", False):
+def check_label_mode(label_mode):
+    """Raises a `ValueError` unless `label_mode` is one of Keras' own."""
+    if label_mode not in ("int", "categorical", "binary", None):
         raise ValueError(
-            "`auto_shard_dataset` must be off for clips: each process reads its own share of the "
-            "videos, and Keras would decode all of them everywhere. Received: a distribution with "
-            "auto_shard_dataset=True. Make it "
-            "keras.distribution.DataParallel(auto_shard_dataset=False), or pass shard=(0, 1) to "
-            "divide whole batches after decoding."
+            '`label_mode` must be "int", "categorical", "binary" or None. '
+            f"Received: label_mode={label_mode!r}."
         )
-    return jax.process_index(), jax.process_count()
-
-
-def _check_shard(shard):
-    index, count = shard if isinstance(shard, (tuple, list)) and len(shard) == 2 else (-1, 0)
-    if not 0 <= index < count:
-        raise ValueError(
-            "`shard` must be a pair of this process's number and the number of processes. "
-            f"Received: shard={shard!r}. The first of four is (0, 4)."
-        )
-    return index, count

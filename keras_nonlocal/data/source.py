@@ -30,6 +30,7 @@ class ClipSource:
             `None`: PyAV.
         probe: callable from path to the number of frames, or to a `VideoInfo`, beside a `decoder`;
             `None`: PyAV counts.
+        strict: bool, whether a damaged video is an error, see `open_video`.
         seed: int, for the same clips at each access; `None` draws new ones.
 
     Example:
@@ -57,13 +58,13 @@ class ClipSource:
         clip_labels=False,
         decoder=None,
         probe=None,
+        strict=True,
         seed=None,
     ):
         if not all(hasattr(sampler, name) for name in ("clips", "frames", "__call__")):
             raise ValueError(
-                "`sampler` must choose the frames of clips, as `RandomClipSampler` and "
-                f"`UniformClipSampler` do. Received: sampler={sampler!r}. Pass for example "
-                "RandomClipSampler('8x8')."
+                "`sampler` must choose the frames of clips, as `UniformClipSampler` does. "
+                f"Received: sampler={sampler!r}. Pass for example RandomClipSampler('8x8')."
             )
         if len(videos) == 0:
             raise ValueError(
@@ -95,6 +96,7 @@ class ClipSource:
         self.clip_labels = clip_labels
         self.decoder = decoder
         self.probe = probe
+        self.strict = strict
         self.seed = seed
 
     def __len__(self):
@@ -158,7 +160,8 @@ class ClipSource:
         if self.decoder is not None:
             return _DecodedVideo(path, self.decoder, self.probe)
         expected = self.videos.num_frames
-        return open_video(path, 0 if expected is None else int(expected[index]), self.videos.fps)
+        frames = 0 if expected is None else int(expected[index])
+        return open_video(path, frames, self.videos.fps, self.strict)
 
     def _find_segment(self, index, video):
         """Returns the first frame of a video that may be used, and the one after the last."""

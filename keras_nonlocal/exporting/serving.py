@@ -124,7 +124,7 @@ def _make_fit(sizes, short_side):
         short = tf.reduce_min(shape)
         # Who sends the network's own size has cut already.
         wanted = tf.where(tf.reduce_all(shape == size), size, short_side)
-        sides = (shape * wanted + short // 2) // short
+        sides = shape * wanted // short
         picture = tf.cond(short == wanted, lambda: picture, lambda: _resize(picture, sides))
         top, left = tf.unstack((tf.shape(picture)[:2] - size) // 2)
         return picture[top : top + size, left : left + size]
@@ -135,8 +135,7 @@ def _make_fit(sizes, short_side):
 def _resize(picture, sides):
     import tensorflow as tf
 
-    # As the decoder of the data pipeline shrinks frames: by means of all pixels. Without
-    # `antialias` most pixels of a large frame would count for nothing.
+    # As the decoder shrinks frames: `antialias` averages over all pixels of a large frame.
     resized = tf.image.resize(tf.cast(picture, tf.float32), sides, antialias=True)
     return tf.cast(tf.round(resized) if picture.dtype.is_integer else resized, picture.dtype)
 

@@ -20,13 +20,7 @@ _GRAY = (90, 90, 90)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DrawnClip:
-    """A clip as a training step gets it, as bytes.
-
-    Args:
-        index: of the video in its list.
-        indices: int64 `(frames,)`, the indices of its frames in the video.
-        frames: uint8 `(frames, crop, crop, 3)`, RGB.
-    """
+    """A clip of the video `index` in a list: indices of its frames, and these as uint8 RGB."""
 
     index: int
     indices: np.ndarray
@@ -42,16 +36,9 @@ def check_pillow():
 
 
 def spread_over_classes(videos, indices, count, seed=0):
-    """Draws videos of as many classes as possible, and as evenly as possible.
+    """Draws at most `count` of the videos with these indices, of as many classes as possible.
 
-    Args:
-        videos: a `VideoList`.
-        indices: of the videos to draw from.
-        count: how many to draw, at most.
-        seed: integer; the same seed draws the same videos.
-
-    Returns:
-        A list of indices, those of the first class first.
+    Returns their indices, those of the first class first.
     """
     generator = np.random.default_rng(seed)
     indices = np.asarray(indices, np.int64)
@@ -172,12 +159,7 @@ def draw_contact_sheet(videos, clips, title):
 
 
 def describe_frames(indices):
-    """Returns which frames of a video a clip shows, such as `"frames 0 to 32, some repeated"`.
-
-    Args:
-        indices: int64 `(frames,)`, those of a clip that continues at the start after the video's
-            end, or repeats the last frame.
-    """
+    """Returns which frames of a video a clip shows, such as `"frames 0 to 32, some repeated"`."""
     text = f"frames {min(indices)} to {max(indices)}"
     if len(set(indices)) < len(indices):
         return f"{text}, some repeated"

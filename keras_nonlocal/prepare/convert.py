@@ -31,18 +31,10 @@ _SHARDS_OF_FEW = 16
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plan:
-    """All that decides the bytes of the shards. `make_plan` makes one.
+    """All that decides the bytes of the shards, as `make_plan` returns it.
 
-    It can be pickled and sent to other machines, if they see the videos under the same paths.
-
-    Args:
-        videos: a `VideoList`.
-        names: names of the videos in the records.
-        shards: for each shard, a tuple of indices of videos.
-        short_side: pixels to which the short side of larger frames is reduced; `None` keeps all.
-        quality: of the JPEG files, 1 to 100.
-        fps: frames per second to which faster videos are reduced; `None` keeps every frame.
-        seed: of the order.
+    `names` are the names of the videos in the records, `shards` the indices of the videos in each
+    shard. A plan can be pickled for machines that see the videos under the same paths.
     """
 
     videos: VideoList
@@ -92,7 +84,6 @@ def make_plan(
     videos,
     root=None,
     shards=None,
-    videos_per_shard=None,
     short_side=256,
     quality=90,
     fps=None,
@@ -107,9 +98,8 @@ def make_plan(
         videos: a `VideoList` of files, folders of frames, records, or URLs.
         root: folder or URL that contains the videos; their names are relative to it (default: the
             lowest folder that contains all of them).
-        shards: number of shards (default: by `videos_per_shard`).
-        videos_per_shard: maximum number of videos in a shard (default: 32, fewer for lists that
-            would fill fewer than 16 shards).
+        shards: number of shards (default: one per 32 videos, but at least 16 if there are so many
+            videos).
         short_side: pixels to which the short side of larger frames is reduced. Smaller frames are
             kept. `None` keeps every size.
         quality: of the JPEG files, 1 to 100.
@@ -131,18 +121,10 @@ def make_plan(
     prepare_videos(plan, "prepared")
     ```
     """
-    _check_plan(videos, shards, videos_per_shard, short_side, quality, fps)
-    videos.check_labeled("records")
-    if videos.segments is not None or (videos.events and videos.time_unit == "frames"):
-        raise ValueError(
-            "`videos` must be whole videos, with events in seconds, to be stored as records. "
-            "Received: segments, or events in frames. Train on the list itself."
-        )
+    _check_plan(videos, shards, short_side, quality, fps)
     names = _name_videos(videos, root)
     if shards is None:
-        shards = -(-len(videos) // (videos_per_shard or _VIDEOS_PER_SHARD))
-        if videos_per_shard is None:
-            shards = max(shards, min(len(videos), _SHARDS_OF_FEW))
+        shards = max(-(-len(videos) // _VIDEOS_PER_SHARD), min(len(videos), _SHARDS_OF_FEW))
     # Sorting by hashes is a shuffle that no release of NumPy can change.
     order = sorted(range(len(videos)), key=lambda video: _digest([int(seed), video, names[video]]))
     # The lengths differ by one at most.
@@ -154,7 +136,6 @@ def prepare_videos(
     plan,
     directory,
     workers=None,
-    on_error="skip",
     max_broken=0.05,
     overwrite=False,
     report=None,
@@ -171,17 +152,16 @@ def prepare_videos(
     is missing. `prepare_videos_on_beam` runs the same on Apache Beam. The files are the same, byte
     by byte.
 
-    A worker holds the JPEG frames of one video at a time, up to three times: 1.2 GB for ten minutes
-    of 256x455 pixels at 30 frames per second, 6 GB at most, since a record holds 2 GB.
+    A worker holds the record of one video at a time, about three times: 1.2 GB for ten minutes of
+    256x455 pixels at 30 frames per second, 6 GB at most, since a record holds 2 GB.
 
     Args:
         plan: a `Plan`.
         directory: folder to write, or the URL of one, such as `gs://bucket/records`: new, empty, or
             one in which this plan was begun. A URL cannot be locked: run one process at a time.
         workers: number of shards to write at a time, in threads (default: the number of cores).
-        on_error: `"skip"` leaves out videos that cannot be read, and lists them in the manifest;
-            `"raise"` stops at the first one.
-        max_broken: maximum share of the videos that may be left out.
+        max_broken: maximum share of the videos that may be left out because they cannot be read.
+            The manifest lists them. 0 stops at the first one.
         overwrite: whether to remove the shards and the manifest of an earlier preparation first.
             Other files are kept.
         report: function to call with three numbers, from any thread: finished videos, those of them
@@ -197,7 +177,7 @@ def prepare_videos(
         BlockingIOError: if another process prepares videos into the folder.
         OSError: if the folder cannot be written.
         ValueError: if more than `max_broken` of the videos cannot be read, or an argument is out of
-            range. With `on_error="raise"`, also if a video cannot be read.
+            range.
 
     Example:
 
@@ -207,19 +187,16 @@ def prepare_videos(
     videos = read_records("prepared")
     ```
     """
-    _check_options(workers, on_error, max_broken, overwrite, shard)
+    _check_options(workers, max_broken, overwrite, shard)
     with open_folder(plan, directory, overwrite, array=shard is not None) as (folder, manifest):
         if manifest is not None:
             return manifest
         index, count = shard or (0, 1)
         numbers = range(index, len(plan.shards), count)
         shards = load_shards(plan, folder)
-        if on_error == "raise":
-            # This run must stop at what an earlier one has left out.
-            shards = [each if each and not each["failures"] else None for each in shards]
         progress = _Progress(plan, numbers, shards, max_broken, report)
         missing = [number for number in numbers if shards[number] is None]
-        _convert_shards(plan, folder.path, missing, workers, on_error, progress)
+        _convert_shards(plan, folder.path, missing, workers, progress)
         return None if shard is not None else finish_folder(plan, folder, max_broken)
 
 
@@ -258,26 +235,18 @@ def finish_folder(plan, folder, max_broken):
     return write_manifest(plan, shards, folder)
 
 
-def convert_shard(plan, number, directory, on_error="skip", report=None):
-    """Writes one shard of a plan, which appears when it is complete.
+def convert_shard(plan, number, directory, report=None):
+    """Writes one shard of a plan, and returns its metadata; see `save_shard`.
 
-    The same plan gives the same bytes on every machine, also if several processes write the shard
-    at the same time. Its metadata is written beside it, to `.preparing`.
+    It appears when it is complete. The same plan gives the same bytes on every machine, also if
+    several processes write the shard at the same time.
 
     Args:
         plan: a `Plan`.
         number: index of the shard.
-        directory: folder of all shards, or its URL.
-        on_error: `"skip"` leaves out videos that cannot be read; `"raise"` stops at the first one.
+        directory: as for `prepare_videos`.
         report: function to call after each video, with its name and the reason why it cannot be
             read, or `None`. An exception that it raises stops the work.
-
-    Returns:
-        The metadata of the shard; see `save_shard`.
-
-    Raises:
-        OSError: if the shard cannot be written.
-        OSError, ValueError: with `on_error="raise"`, if a video cannot be read.
     """
     folder = OutputFolder(directory)
     folder.begin()
@@ -287,15 +256,22 @@ def convert_shard(plan, number, directory, on_error="skip", report=None):
             try:
                 example = convert_video(plan, video)
             except (OSError, ValueError) as error:
-                if on_error == "raise":
-                    raise
                 failures.append(_describe_failure(plan, video, error))
                 if report is not None:
                     report(plan.names[video], failures[-1]["reason"])
                 continue
             index.append(write_record(file, example))
             (offset, frames, *_), _ = index[-1]
-            records.append(_describe_record(plan, video, offset, frames))
+            records.append(
+                {
+                    "offset": offset,
+                    "path": plan.names[video],
+                    "labels": plan.labels_of(video),
+                    "frames": frames,
+                }
+            )
+            if events := plan.events_of(video):
+                records[-1]["events"] = events
             if report is not None:
                 report(plan.names[video], None)
         with folder.write(plan.shard_name(number) + INDEX_SUFFIX) as index_file:
@@ -304,18 +280,14 @@ def convert_shard(plan, number, directory, on_error="skip", report=None):
 
 
 def convert_video(plan, video):
-    """Makes the record of one video.
+    """Returns the record of a video, a `tf.train.SequenceExample`.
 
     Args:
         plan: a `Plan`.
         video: index of the video in the list of the plan.
 
-    Returns:
-        A `tf.train.SequenceExample`.
-
     Raises:
-        OSError: if the video cannot be opened.
-        ValueError: if it cannot be read, or is too long for a record.
+        OSError, ValueError: if the video cannot be read, or is too long for a record.
     """
     source = open_listed(plan.videos, video)
     info = source.info
@@ -372,12 +344,11 @@ class _Progress:
         self.report(self.done, len(self.failures), self.total)
 
 
-def _convert_shards(plan, directory, numbers, workers, on_error, progress):
+def _convert_shards(plan, directory, numbers, workers, progress):
     # Threads: decoding and encoding release Python's lock, and a killed process leaves no children.
     with concurrent.futures.ThreadPoolExecutor(workers or count_cores()) as pool:
         futures = [
-            pool.submit(convert_shard, plan, number, directory, on_error, progress.add)
-            for number in numbers
+            pool.submit(convert_shard, plan, number, directory, progress.add) for number in numbers
         ]
         try:
             for future in concurrent.futures.as_completed(futures):
@@ -404,17 +375,6 @@ def _thin(frames, share):
         # The first is due at once; an epsilon, as a third of 3 may be a little less than 1.
         if number == 0 or int(number * share + 1e-9) > int((number - 1) * share + 1e-9):
             yield frame
-
-
-def _describe_record(plan, video, offset, frames):
-    record = {
-        "offset": offset,
-        "path": plan.names[video],
-        "labels": plan.labels_of(video),
-        "frames": frames,
-    }
-    events = plan.events_of(video)
-    return record | ({"events": [list(event) for event in events]} if events else {})
 
 
 def _describe_failure(plan, video, error):
@@ -446,17 +406,17 @@ def _digest(value):
     return hashlib.sha256(json.dumps(value, default=float).encode()).hexdigest()
 
 
-def _check_plan(videos, shards, videos_per_shard, short_side, quality, fps):
+def _check_plan(videos, shards, short_side, quality, fps):
     if not len(videos):
         raise ValueError("`videos` must hold at least one video. Received: none.")
-    if shards is not None and videos_per_shard is not None:
+    videos.check_labeled("records")
+    if videos.segments is not None or (videos.events and videos.time_unit == "frames"):
         raise ValueError(
-            "`shards` and `videos_per_shard` must not both be given. "
-            f"Received: shards={shards}, videos_per_shard={videos_per_shard}. Leave one out."
+            "`videos` must be whole videos, with events in seconds, to be stored as records. "
+            "Received: segments, or events in frames. Train on the list itself."
         )
     for name, value, highest in (
         ("shards", shards, len(videos)),
-        ("videos_per_shard", videos_per_shard, None),
         ("short_side", short_side, None),
         ("quality", quality, 100),
     ):
@@ -473,14 +433,12 @@ def _check_plan(videos, shards, videos_per_shard, short_side, quality, fps):
         )
 
 
-def _check_options(workers, on_error, max_broken, overwrite, shard):
+def _check_options(workers, max_broken, overwrite, shard):
     if workers is not None and workers < 1:
         raise ValueError(
             f"`workers` must be at least 1. Received: workers={workers}. "
             "Leave it out to use all cores."
         )
-    if on_error not in ("skip", "raise"):
-        raise ValueError(f'`on_error` must be "skip" or "raise". Received: on_error={on_error!r}.')
     check_share("max_broken", max_broken)
     if shard is None:
         return

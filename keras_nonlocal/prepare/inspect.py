@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_nonlocal.data import ClipSpec, VideoList
 from keras_nonlocal.data.workers import count_cores
+from keras_nonlocal.files import is_url
 from keras_nonlocal.lists.path_lists import read_list
 from keras_nonlocal.video.open import open_video
 
@@ -42,12 +43,13 @@ class Survey:
     @property
     def sizes(self):
         """Number of videos of each `(height, width)`, the most frequent size first."""
-        return _count((info.height, info.width) for info in self._known)
+        sizes = collections.Counter((info.height, info.width) for info in self._known)
+        return dict(sizes.most_common())
 
     @property
     def codecs(self):
         """Number of videos of each codec, the most frequent codec first."""
-        return _count(info.codec for info in self._known)
+        return dict(collections.Counter(info.codec for info in self._known).most_common())
 
     def spread(self, field):
         """Returns the `spread_of` a field of the readable videos; 0 counts as unknown.
@@ -60,11 +62,7 @@ class Survey:
         return spread_of(known, unknown=len(numbers) - len(known))
 
     def shorter_than(self, clip):
-        """Returns the indices of the readable videos that have fewer frames than a clip spans.
-
-        Args:
-            clip: a `ClipSpec`, or a string such as `"8x8"`.
-        """
+        """Returns the indices of the readable videos with fewer frames than a clip spans."""
         clip = ClipSpec.parse(clip)
         short = []
         for index in self.readable:
@@ -80,11 +78,7 @@ class Survey:
         return tuple(index for index in self.readable if self.infos[index].pixel_aspect != 1)
 
     def with_faults(self, faults):
-        """Returns the survey with more videos known to be unreadable.
-
-        Args:
-            faults: dictionary from indices to reasons.
-        """
+        """Returns the survey with more unreadable videos, as a dictionary like `faults`."""
         infos = tuple(None if n in faults else info for n, info in enumerate(self.infos))
         return Survey(self.videos, infos, dict(sorted({**self.faults, **faults}.items())))
 
@@ -143,11 +137,7 @@ def survey_videos(videos, workers=None, deep=False, on_video=None):
 
 
 def count_classes(videos):
-    """Returns the number of videos of each class, as a tuple of integers.
-
-    Args:
-        videos: a `VideoList`. A video of several classes counts in each of them.
-    """
+    """Returns the number of videos of each class; one of several classes counts in each."""
     if videos.multi_label:
         return tuple(int(count) for count in np.asarray(videos.labels).sum(axis=0))
     labels = videos.labels[videos.labels >= 0]
@@ -155,47 +145,27 @@ def count_classes(videos):
 
 
 def class_names(videos, index):
-    """Returns the names of a video's classes, as a list.
-
-    Args:
-        videos: a `VideoList`.
-        index: of the video in the list.
-    """
+    """Returns the names of a video's classes, as a list."""
     label = videos.labels[index]
     labels = np.flatnonzero(label) if videos.multi_label else [label] if label >= 0 else []
     return [videos.class_names[each] for each in labels]
 
 
 def spread_of(numbers, unknown=0):
-    """Returns a dictionary of the `minimum`, `median` and `maximum` of numbers, and `unknown`.
-
-    Args:
-        numbers: sequence of numbers. If there are none, the first three are `None`.
-        unknown: how many more numbers are not known.
-    """
-    if not numbers:
-        return {"minimum": None, "median": None, "maximum": None, "unknown": unknown}
-    return {
-        "minimum": min(numbers),
-        "median": statistics.median(numbers),
-        "maximum": max(numbers),
-        "unknown": unknown,
-    }
+    """Returns a dictionary of the `minimum`, `median` and `maximum` of numbers, and `unknown`."""
+    median = statistics.median(numbers) if numbers else None
+    least, most = min(numbers, default=None), max(numbers, default=None)
+    return {"minimum": least, "median": median, "maximum": most, "unknown": unknown}
 
 
 def open_listed(videos, index):
-    """Opens a video of a list, with the frame rate and length that the list has for it.
-
-    Args:
-        videos: a `VideoList`.
-        index: of the video in the list.
-    """
+    """Opens a video of a list, with the frame rate and length that the list has for it."""
     num_frames = 0 if videos.num_frames is None else int(videos.num_frames[index])
     return open_video(videos.paths[index], num_frames, videos.fps)
 
 
 def write_list(path, videos):
-    """Writes `path,label` rows for `read_list`, with absolute paths.
+    """Writes `path,label` rows for `read_list`, with absolute paths, and segments.
 
     Args:
         path: path of the file, which is replaced if it exists. It is also left there if `videos`
@@ -222,16 +192,22 @@ def write_list(path, videos):
             "`videos` must have one class each to be written as a list. Received: several classes "
             "per video. Remove the unreadable ones from the file that lists them."
         )
-    paths = [os.path.abspath(each) for each in videos.paths]
+    paths = [each if is_url(each) else os.path.abspath(each) for each in videos.paths]
     names = _first_names(videos)
+    columns = {"path": paths, "label": names}
+    if videos.segments is not None:
+        for name, times in zip(("start", "end"), videos.segments.T, strict=True):
+            texts = ["" if np.isinf(time) else repr(float(time)) for time in times]
+            columns[f"{name}_{videos.time_unit}"] = texts
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        csv.writer(file).writerows([("path", "label"), *zip(paths, names, strict=True)])
+        csv.writer(file).writerows([list(columns), *zip(*columns.values(), strict=True)])
     # Names may hold anything; whether a list can hold them is what its reader finds.
     try:
         again = read_list(path)
     except (OSError, ValueError) as fault:
         raise ValueError(f"`videos` cannot be written as a list: {fault}") from fault
-    if list(again.paths) != paths or _first_names(again) != names:
+    same = list(again.paths) == paths and _first_names(again) == names
+    if not same or not np.array_equal(again.segments, videos.segments):
         raise ValueError(
             "`videos` cannot be written as a list, since names of files or classes begin or end "
             "with spaces. Rename these, or remove the unreadable videos where they are."
@@ -240,8 +216,8 @@ def write_list(path, videos):
 
 
 def _first_names(videos):
-    """Returns the class name of each video, empty for those without a label."""
-    return [(class_names(videos, index) or [""])[0] for index in range(len(videos))]
+    """Returns the class name of each video, "-1" for those without a label."""
+    return [(class_names(videos, index) or ["-1"])[0] for index in range(len(videos))]
 
 
 def _look_at(videos, index, deep):
@@ -256,7 +232,3 @@ def _look_at(videos, index, deep):
         return info
     except (OSError, ValueError) as fault:
         return " ".join(str(fault).splitlines())
-
-
-def _count(things):
-    return dict(collections.Counter(things).most_common())

@@ -89,12 +89,7 @@ class OutputFolder:
 
     def begin(self):
         """Makes the folder of unfinished files."""
-        try:
-            self._system.makedirs(f"{self.path}/{UNFINISHED}", exist_ok=True)
-        except OSError as error:
-            raise type(error)(
-                f"Cannot write to {self.path!r}: {error.strerror or error}."
-            ) from error
+        self._system.makedirs(f"{self.path}/{UNFINISHED}", exist_ok=True)
 
     def finish(self):
         """Removes the folder of unfinished files."""
@@ -174,11 +169,7 @@ def open_folder(plan, directory, overwrite=False, array=False):
 def load_shards(plan, folder, retry=True):
     """Returns the metadata of each shard of a plan, `None` for those that are not finished.
 
-    Args:
-        plan: a `Plan`.
-        folder: an `OutputFolder`.
-        retry: whether a shard counts as unfinished if a video that could not be read has changed
-            since.
+    With `retry` these include shards that lack a video which could not be read, and has changed.
     """
     sizes, notes = folder.list_sizes(), folder.list_sizes(UNFINISHED)
 
@@ -201,17 +192,11 @@ def load_shards(plan, folder, retry=True):
 
 
 def save_shard(plan, number, folder, size, records, failures):
-    """Writes the metadata of a shard whose records are about to appear.
+    """Writes the metadata of a shard of `size` bytes, whose file is about to appear.
 
-    Args:
-        plan: a `Plan`.
-        number: index of the shard.
-        folder: an `OutputFolder`.
-        size: of its file, in bytes.
-        records: list of dictionaries, one per video in the file, in its order: `offset`, `path`
-            (the video's name in the plan), `labels`, `frames` and, if it has any, `events`.
-        failures: list of dictionaries, one per video that could not be read: `path`, `reason`, and
-            `state`, see `file_state`.
+    `records` has a dictionary for each video in it: `offset`, `path` (the video's name in the
+    plan), `labels`, `frames` and, if it has any, `events`. `failures` has one for each video that
+    cannot be read: `path`, `reason`, and `state`, see `file_state`.
     """
     shard = {"bytes": size, "records": records, "failures": failures, "settings": plan.settings}
     folder.write_json(f"{UNFINISHED}/{plan.shard_name(number)}.json", shard)

@@ -13,7 +13,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from keras_nonlocal.video.info import VideoInfo, check_indices, check_range, check_short_side
-from keras_nonlocal.video.pyav import empty_pictures, resized_shape, to_rgb
+from keras_nonlocal.video.pyav import empty_pictures, fit_size, to_rgb
 
 # Formats by their first bytes, and FFmpeg's names of their decoders.
 _FORMATS = {
@@ -93,7 +93,7 @@ class Pictures:
                     f"{self._name(index)} is {frame.width}x{frame.height}, "
                     f"others are {size[1]}x{size[0]}"
                 )
-            yield to_rgb(reformatter, frame, *resized_shape(*size, short_side))
+            yield to_rgb(reformatter, frame, *fit_size(*size, short_side))
 
     def _probe(self, fps):
         """Returns the `VideoInfo` by the first picture."""

@@ -221,7 +221,7 @@ class Converter:
     """
 
     def __init__(self, height, width, orientation, short_side):
-        self._size = resized_shape(height, width, short_side)
+        self._size = fit_size(height, width, short_side)
         self._transpose, *mirrored = orientation
         self._steps = tuple(slice(None, None, -1 if mirror else 1) for mirror in mirrored)
         self._reformatter = VideoReformatter()
@@ -255,7 +255,7 @@ def resize_frames(frames, short_side):
     Returns:
         A `uint8` array; `frames` itself where the size fits.
     """
-    height, width = resized_shape(*frames.shape[1:3], short_side)
+    height, width = fit_size(*frames.shape[1:3], short_side)
     if (height, width) == frames.shape[1:3]:
         return frames
     resized = empty_pictures((len(frames), height, width, 3))
@@ -274,10 +274,14 @@ def empty_pictures(shape):
     return memory[start : start + size].reshape(shape)
 
 
-def resized_shape(height, width, short_side):
-    """Returns the height and width after resizing to a short side; `None` keeps them."""
-    scale = 1 if short_side is None else short_side / min(height, width)
-    return round(height * scale), round(width * scale)
+def fit_size(height, width, short_side):
+    """Returns the height and width after resizing to a short side; `None` keeps them.
+
+    The longer side is rounded down, as in the authors' code, PySlowFast and TensorFlow's models.
+    """
+    short = min(height, width)
+    short_side = short if short_side is None else short_side
+    return height * short_side // short, width * short_side // short
 
 
 def to_rgb(reformatter, frame, height, width):

@@ -265,7 +265,7 @@ def spoil(path):
 
 
 def one_a_batch(*arguments, **options):
-    return knl.data.loader.evaluation_clips(*arguments, **{**options, "batch_size": 1})
+    return knl.data.datasets.evaluation_clips(*arguments, **{**options, "batch_size": 1})
 
 
 def test_scores_of_several_networks_are_fused(work, capsys):

@@ -313,6 +313,15 @@ def test_other_labels_are_named(folder, monkeypatch):
         keep_and_check(then, now, folder, monkeypatch)
 
 
+def test_other_segments_are_named(folder, monkeypatch):
+    then, now = (
+        knl.data.VideoList(["a"], [0], ["x"], segments=[(0.5, end)], time_unit="seconds")
+        for end in (2, 3)
+    )
+    with pytest.raises(ValueError, match="'a 0.5-2 seconds' .* then, 'a 0.5-3 seconds'"):
+        keep_and_check(then, now, folder, monkeypatch)
+
+
 OPTIONS = {
     "recipe": (["--recipe", "kinetics"], {"epochs": 3_200_000, "precise_norm_batches": 200}),
     "epochs": (["--epochs", "7"], {"epochs": 7}),

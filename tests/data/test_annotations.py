@@ -3,6 +3,7 @@
 import os
 import re
 
+import fsspec
 import pytest
 import tensorflow as tf
 
@@ -129,7 +130,7 @@ def test_read_videos_takes_the_file_of_classes(tmp_path, make, file):
 def test_read_videos_hands_on_what_belongs_to_lists(tmp_path):
     touch(tmp_path, "x/a.mp4", "x/b.mp4")
     source = write(tmp_path / "list.txt", "a.mp4|3|1\nb.mp4|4|0\ngone.mp4|5|0")
-    options = {"separator": "|", "layout": "path length label", "class_names": ["u", "v"]}
+    options = {"separator": "|", "columns": "path length label", "class_names": ["u", "v"]}
     videos = read_videos(source, tmp_path / "x", missing="drop", **options)
     assert videos.labels.tolist() == [1, 0]
     assert videos.class_names == ("u", "v")
@@ -151,13 +152,13 @@ def test_read_videos_tells_of_unfinished_records(tmp_path):
     ("make", "options", "name"),
     [
         (a_folder, {"videos": "x"}, "videos"),
-        (a_folder, {"class_names": ["x"]}, "class_names"),
+        (hmdb51, {"class_names": ["x"]}, "class_names"),
         (a_list, {"split": 1}, "split"),
-        (kinetics, {"layout": "path label"}, "layout"),
+        (kinetics, {"columns": "path label"}, "columns"),
         (records, {"videos": "x"}, "videos"),
         (charades, {"separator": ","}, "separator"),
     ],
-    ids=["folder_videos", "folder_classes", "split", "layout", "records_videos", "separator"],
+    ids=["folder_videos", "hmdb51_classes", "split", "columns", "records_videos", "separator"],
 )
 def test_read_videos_refuses_what_the_format_does_not_take(tmp_path, make, options, name):
     with pytest.raises(ValueError, match=f"`{name}` must not be given with .*Leave it out"):
@@ -188,6 +189,36 @@ def test_read_videos_lists_the_formats_it_knows(tmp_path, name, what):
         read_videos(tmp_path / name)
     assert all(f"'{known}', {meaning}" in str(caught.value) for known, meaning in FORMATS.items())
     assert re.search(f"Received: '.*{name}', {what}. .*`format`", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[{"id": "1", "caption": "a"}]', '{"database": {"id": {"template": 1}}}', "[]", "3"],
+    ids=["captions", "activitynet", "empty", "number"],
+)
+def test_read_videos_does_not_take_the_json_of_others(tmp_path, text):
+    with pytest.raises(ValueError, match="Received: '.*a.json', a JSON file without `id` and"):
+        read_videos(write(tmp_path / "a.json", text))
+
+
+def test_read_videos_reads_folders_with_one_numbering(tmp_path):
+    videos = read_videos(**a_folder(tmp_path), class_names=["run", "sit", "jump"])
+    assert (videos.class_names, videos.labels.tolist()) == (("run", "sit", "jump"), [0, 2])
+
+
+def test_read_videos_reads_segments_and_lists_without_labels(tmp_path):
+    touch(tmp_path, "a.mp4")
+    source = write(tmp_path / "list.csv", "path,start,end\na.mp4,1,2\na.mp4,2,4\n")
+    assert read_videos(source, time_unit="frames").segments.tolist() == [[1, 2], [2, 4]]
+    for text in ("a.mp4\n", "path\na\n"):
+        assert read_videos(write(tmp_path / "flat.txt", text)).labels.tolist() == [-1]
+
+
+def test_read_videos_reads_urls():
+    fsspec.filesystem("memory").pipe("/read/run/a.mp4", b"")
+    fsspec.filesystem("memory").pipe("/read/list.csv", b"run/a.mp4,1\n")
+    assert read_videos("memory://read/list.csv").paths == ("memory://read/run/a.mp4",)
+    assert read_videos("memory://read").class_names == ("run",)
 
 
 def test_read_videos_names_unknown_formats(tmp_path):

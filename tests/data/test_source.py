@@ -1,12 +1,16 @@
 """`ClipSource`: clips by index, in NumPy alone."""
 
 import dataclasses
+import pathlib
+import subprocess
+import sys
 
 import grain
 import numpy as np
 import pytest
 import torch
 
+import keras_nonlocal
 from keras_nonlocal import transforms
 from keras_nonlocal.data import (
     ClipSource,
@@ -17,6 +21,7 @@ from keras_nonlocal.data import (
     decode_frames,
     read_folder,
 )
+from keras_nonlocal.data import source as source_module
 from tests.data.made_clips import MADE, noise, videos_of
 from tests.made_videos import write
 
@@ -257,3 +262,37 @@ def test_frames_smaller_than_the_crop_are_told():
 def test_arguments_that_do_not_fit_are_refused(options, message):
     with pytest.raises(ValueError, match=f"(?s){message}"):
         ClipSource(**{"videos": videos_of(), "sampler": UniformClipSampler("4x2"), **options})
+
+
+ALONE = """
+import sys, types
+import numpy as np
+# The package without what its top imports, where there is neither TensorFlow nor Keras.
+package = types.ModuleType("keras_nonlocal")
+package.__path__ = [sys.argv[1]]
+sys.modules.update(keras_nonlocal=package, tensorflow=None, keras=None)
+from keras_nonlocal.data import ClipSource, RandomClipSampler, VideoList
+videos = VideoList([sys.argv[2]], [0], ["a"])
+frames, label = ClipSource(videos, RandomClipSampler("4x2"), 32, (36, 40), random_crop=True)[0]
+print(frames.shape, frames.dtype, int(label))
+"""
+
+
+def test_it_needs_no_tensorflow(folder):
+    package = str(pathlib.Path(keras_nonlocal.__file__).parent)
+    words = [sys.executable, "-c", ALONE, package, read_folder(folder).paths[0]]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.stdout == "(4, 32, 32, 3) uint8 0\n", ended.stderr
+
+
+def test_damage_may_be_concealed(monkeypatch, folder):
+    seen, true = [], source_module.open_video
+
+    def opened(path, num_frames, fps, strict):
+        seen.append(strict)
+        return true(path, num_frames, fps, strict)
+
+    monkeypatch.setattr(source_module, "open_video", opened)
+    for strict in (True, False):
+        ClipSource(read_folder(folder), UniformClipSampler("4x2"), strict=strict)[0]
+    assert seen == [True, False]

@@ -11,7 +11,8 @@ from keras_nonlocal import transforms
 from keras_nonlocal.exporting.facts import Facts
 from keras_nonlocal.exporting.serving import make_signatures
 from keras_nonlocal.preprocessing import preprocess_input
-from keras_nonlocal.video.pyav import resize_frames
+from keras_nonlocal.video.open import decode_frames
+from tests.made_videos import write
 
 SHAPE = (4, 16, 16, 3)
 
@@ -41,10 +42,9 @@ def noise(*shape):
 def in_tests(clip):
     """A clip as tests prepare it: the short side to 20 pixels, the middle 16 of them."""
     height, width = clip.shape[1:3]
-    scale = 20 / min(height, width)
-    resized = clip
-    if scale != 1:
-        sides = round(height * scale), round(width * scale)
+    short, resized = min(height, width), clip
+    if short != 20:
+        sides = height * 20 // short, width * 20 // short
         resized = tf.image.resize(clip.astype("float32"), sides, antialias=True).numpy()
         resized = resized.round().astype("uint8") if clip.dtype == np.uint8 else resized
     return transforms.center_crop(16)(resized).numpy().astype("float32")
@@ -99,17 +99,42 @@ def test_frames_of_any_size_are_resized_and_cut_as_in_tests(height, width):
     np.testing.assert_array_equal(found, [in_tests(clip) for clip in clips])
 
 
-def test_large_frames_shrink_as_the_decoder_of_the_pipeline_shrinks_them():
-    # Fine stripes, of which a way that skips pixels makes coarse ones.
-    clip = noise(4, 97, 140, 3) // 4
-    clip[:, :, ::3] += 150
-    found = seen(offer()["serving_default"], clip[None])[0]
-    decoded = transforms.center_crop(16)(resize_frames(clip, 20)).numpy()
-    difference = np.abs(found - decoded)
-    # In levels. Both round, and swscale counts in 14 bits.
-    assert difference.mean() < 1.5 and difference.max() < 8
-    skipping = transforms.center_crop(16)(transforms.resize_short_side(20)(clip)).numpy()
-    assert np.abs(skipping.astype(float) - decoded).mean() > 15
+def photograph(height, width):
+    """Waves of all lengths, edges, and noise of a camera."""
+    draws = np.random.default_rng(1)
+    y, x = np.mgrid[:height, :width]
+    picture = draws.normal(0, 5, (height, width, 3))
+    for length in (900, 400, 150, 60, 25, 10, 5):
+        angle, phase = draws.uniform(0, 6, 2)
+        wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 6.28 / length + phase)
+        picture += wave[..., None] * draws.uniform(4, 10, 3)
+    for top, left in zip(draws.integers(0, height, 20), draws.integers(0, width, 20), strict=True):
+        picture[top : top + 150, left : left + 200] += draws.normal(0, 15)
+    return (picture + 120).clip(16, 235).astype("uint8")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A frame of 1920 x 1080 as a client decodes it, and what tests of a network of 224 see."""
+    path = tmp_path_factory.mktemp("serving") / "large.mp4"
+    write(path, photograph(1080, 1920)[None], crf=12, preset="ultrafast")
+    in_tests = transforms.center_crop(224)(decode_frames(path, [0], short_side=256))
+    return decode_frames(path, [0]), in_tests.numpy().astype(float)
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "float_pixels", "jpeg"])
+def test_frames_of_1080p_are_within_two_levels_of_the_decoders(large, signature):
+    frames, decoded = large
+    signatures = offer((1, 224, 224, 3), short_side=256)
+    sent = frames[None].astype("float32" if signature == "float_pixels" else "uint8")
+    if signature == "jpeg":
+        sent = [[jpeg(frames[0], 98, chroma_downsampling=False)]]
+    difference = np.abs(seen(signatures[signature], sent, (1, 224, 224, 3))[0].round() - decoded)
+    # The decoder converts colors after it resizes, and counts in 14 bits.
+    assert difference.mean() < 1.5 and (difference <= 2).mean() > 0.99 and difference.max() < 8
+    # A resizer that skips pixels is far off.
+    skipping = tf.image.resize(frames, (256, 455)).numpy()[:, 16:240, 115:339]
+    assert np.abs(skipping - decoded).mean() > 3
 
 
 def test_float_pixels_are_not_rounded():

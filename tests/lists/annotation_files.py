@@ -26,7 +26,6 @@ def write(path, text):
 # Rows that name a.mp4, b.mp4 of class 1 and c.mp4 of class 0, as each project writes them.
 PATH_LABEL_LISTS = {
     "pyslowfast": "a.mp4 1\nb.mp4 1\nc.mp4 0\n",
-    "pyslowfast_third_field": "a.mp4 x 1\nb.mp4 y 1\nc.mp4 x 0\n",
     "mmaction2": "a.mp4 1\nb.mp4 1\nc.mp4 0",
     "gluoncv": "a 300 1\nb 250 1\nc 300 0\n",
     "comma": "a.mp4,1\nb.mp4,1\nc.mp4,0\n",
@@ -35,7 +34,9 @@ PATH_LABEL_LISTS = {
     "comma_columns_alike": "name,path,class_name,label\nx,a.mp4,u,1\nx,b.mp4,u,1\ny,c.mp4,v,0\n",
     "comma_quoted": '"a.mp4","1"\n"b.mp4","1"\n"c.mp4","0"\n',
     "comma_spaces": "a.mp4, 1\nb.mp4, 1\nc.mp4, 0\n",
-    "comma_three_fields": "a.mp4,x,1\nb.mp4,y,1\nc.mp4,,0\n",
+    "pandas_index": ",path,label\n0,a.mp4,1\n1,b.mp4,1\n2,c.mp4,0\n",
+    "excel": '\ufeffpath;label\r\n"a.mp4";1\r\n;\r\nb.mp4;1\r\nc.mp4;0\r\n;\r\n',
+    "backslashes": "sub\\..\\a.mp4,1\n.\\b.mp4,1\nc.mp4,0\n",
     "semicolon": "a.mp4;1\nb.mp4;1\nc.mp4;0\n",
     "tab": "a.mp4\t1\nb.mp4\t1\nc.mp4\t0\n",
     "tab_header": "video\tclass\na.mp4\t1\nb.mp4\t1\nc.mp4\t0\n",

@@ -1,7 +1,9 @@
 """Folders of class folders to lists of videos, and videos found by their names."""
 
 import os
+import re
 
+import fsspec
 import pytest
 
 from keras_nonlocal.data import read_folder
@@ -22,16 +24,114 @@ def test_read_folder_sorts_classes_and_files(tmp_path):
     assert videos.labels.tolist() == [0, 1, 1]
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm", "avi", "mov", "MP4"])
+@pytest.mark.parametrize(
+    "suffix",
+    "mp4 mkv webm avi mov MP4 MTS m2ts vob ogv asf 3g2 f4v gif mxf dv m2v y4m mpe divx rm".split(),
+)
 def test_read_folder_knows_video_files_by_suffix(tmp_path, suffix):
     assert paths_in(touch(tmp_path, f"run/a.{suffix}")) == [f"run/a.{suffix}"]
 
 
-def test_read_folder_passes_over_what_is_no_video(tmp_path):
-    touch(tmp_path, "run/a.MP4", "run/a.txt", "run/.b.mp4", "notes.txt", ".hidden/c.mp4")
+def test_read_folder_names_what_it_passes_over(tmp_path, caplog):
+    touch(tmp_path, "run/a.MP4", "run/a.txt", "run/.b.mp4", "notes.txt", ".hidden/c.mp4", "d.mov")
+    touch(tmp_path, "run/day/b.TXT", "run/day/c.jpg", "run/day/d.mp4", "run/e", "run/v/1.jpg")
+    touch(tmp_path, "run/v/times.csv")
     os.mkfifo(tmp_path / "run/pipe.mp4")
     (tmp_path / "run/gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
-    assert paths_in(tmp_path) == ["run/a.MP4"]
+    (tmp_path / "run/loop.mp4").symlink_to("loop.mp4")
+    (tmp_path / "run/back").symlink_to(tmp_path / "run")
+    videos = read_folder(tmp_path)
+    assert [os.path.relpath(p, tmp_path) for p in videos.paths] == [
+        "run/a.MP4",
+        "run/day/d.mp4",
+        "run/v",
+    ]
+    skipped = {
+        k: sorted(os.path.relpath(p, tmp_path) for p in v) for k, v in videos.skipped.items()
+    }
+    assert skipped == {
+        ".txt": ["run/a.txt", "run/day/b.TXT"],
+        ".csv": ["run/v/times.csv"],
+        ".jpg": ["run/day/c.jpg"],
+        "no ending": ["run/e"],
+        "link that leads nowhere": ["run/gone.mp4", "run/loop.mp4"],
+        "link to a folder that is read already": ["run/back"],
+        "video beside the class folders": ["d.mov"],
+    }
+    assert len(caplog.records) == 1
+    assert re.search(
+        r"without some files; .*1 x \.csv \('.*times.csv'\).*2 x \.txt \('", caplog.text
+    )
+    assert videos[1:].skipped == videos.skipped
+
+
+def test_read_folder_says_nothing_where_all_is_read(tmp_path, caplog):
+    assert read_folder(touch(tmp_path, "run/a.mp4", "list.csv")).skipped == {}
+    assert not caplog.records
+
+
+def test_read_folder_gives_two_folders_one_numbering(tmp_path):
+    touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4", "train/c/1.mp4", "val/a/2.mp4", "val/c/2.mp4")
+    training = read_folder(tmp_path / "train")
+    (tmp_path / "val/b").mkdir()
+    videos = read_folder(tmp_path / "val", class_names=training.class_names)
+    assert videos.class_names == ("a", "b", "c")
+    assert videos.labels.tolist() == [0, 2]
+    names = ["c", "x", "a"]
+    videos = read_folder(tmp_path / "val", class_names=names)
+    assert [names[n] for n in videos.labels] == [path.split("/")[-2] for path in videos.paths]
+    with pytest.raises(
+        ValueError, match="among `class_names`, 2 .*Received: the class folders 'c'"
+    ):
+        read_folder(tmp_path / "val", class_names=["a", "b"])
+    with pytest.raises(ValueError, match="among `class_names`.*Received: no videos"):
+        read_folder(tmp_path / "val/b", class_names=["a", "b"])
+
+
+@pytest.mark.parametrize("parts", [("train", "val"), ("Train", "TEST"), ("valid",)], ids=str)
+def test_read_folder_refuses_the_folder_above_training_and_validation(tmp_path, parts):
+    for part in parts:
+        touch(tmp_path, f"{part}/run/1.mp4", f"{part}/jump/day/2.mp4")
+    with pytest.raises(ValueError, match="class_names=training.class_names") as caught:
+        read_folder(tmp_path)
+    assert all(repr(part) in str(caught.value) for part in parts)
+    assert read_folder(tmp_path, class_names=parts).class_names == parts
+
+
+def test_read_folder_reads_classes_that_are_called_like_parts(tmp_path):
+    touch(tmp_path, "train/1.mp4", "train/day/2.mp4", "test/3.mp4")
+    frames(tmp_path, "val/v")
+    assert read_folder(tmp_path).class_names == ("test", "train", "val")
+
+
+def test_read_folder_lists_videos_without_labels(tmp_path):
+    frames(touch(tmp_path, "b.mp4", "sub/a.avi", "notes.txt"), "v")
+    videos = read_folder(tmp_path, labels=None)
+    assert [os.path.relpath(path, tmp_path) for path in videos.paths] == ["b.mp4", "sub/a.avi", "v"]
+    assert videos.labels.tolist() == [-1, -1, -1]
+    assert list(videos.skipped) == [".txt"]
+    with pytest.raises(ValueError, match='`labels` must be "inferred" or None'):
+        read_folder(tmp_path, labels="no")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="must hold videos. Received: none"):
+        read_folder(tmp_path / "empty", labels=None)
+
+
+def test_folders_may_be_urls():
+    system = fsspec.filesystem("memory")
+    for name in ("run/b.mp4", "jump/day/a.MOV", "jump/v/1.jpg", "run/c.txt"):
+        system.pipe(f"/folders/{name}", b"")
+    videos = read_folder("memory://folders")
+    expected = ["jump/day/a.MOV", "jump/v", "run/b.mp4"]
+    assert videos.paths == tuple(f"memory://folders/{name}" for name in expected)
+    assert videos.labels.tolist() == [0, 0, 1]
+    assert videos.skipped == {".txt": ["memory://folders/run/c.txt"]}
+    assert find_videos("memory://folders/", ["b", "v"]) == {
+        "b": ["memory://folders/run/b.mp4"],
+        "v": ["memory://folders/jump/v"],
+    }
+    with pytest.raises(FileNotFoundError, match="must be a folder"):
+        read_folder("memory://nowhere")
 
 
 def test_read_folder_looks_into_folders_of_a_class(tmp_path):

@@ -126,7 +126,7 @@ def test_ucf101_reads_folders_of_frames(tmp_path):
 def test_ucf101_takes_a_class_index(tmp_path):
     lists, folder = ucf101(tmp_path)
     index = (lists / "classInd.txt").rename(tmp_path / "index.txt")
-    assert len(read_ucf101(lists / "testlist01.txt", folder, class_index=index)) == 2
+    assert len(read_ucf101(lists / "testlist01.txt", folder, class_names=index)) == 2
     with pytest.raises(FileNotFoundError, match="There is no file '.*classInd.txt'"):
         read_ucf101(lists / "testlist01.txt", folder)
 
@@ -195,5 +195,5 @@ def test_hmdb51_checks_its_arguments(tmp_path):
         read_hmdb51(splits, folder, 1, "val")
     with pytest.raises(FileNotFoundError, match="must hold files <class>_test_split4.txt"):
         read_hmdb51(splits, folder, 4, "train")
-    with pytest.raises(FileNotFoundError, match="`splits` must be the folder"):
+    with pytest.raises(FileNotFoundError, match="`annotations` must be the folder"):
         read_hmdb51(tmp_path / "nowhere", folder, 1, "train")

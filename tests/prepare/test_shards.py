@@ -170,9 +170,13 @@ def test_a_vanished_video_is_noted(broken, tmp_path):
     assert failure["state"] is None
 
 
-def test_raising_leaves_nothing_of_the_shard(broken, tmp_path):
-    with pytest.raises(ValueError, match="03.mp4' cannot be read"):
-        convert_shard(make_plan(broken, shards=1), 0, tmp_path / "out", on_error="raise")
+def test_a_report_that_raises_leaves_nothing_of_the_shard(broken, tmp_path):
+    def report(name, reason):
+        if reason:
+            raise RuntimeError(name)
+
+    with pytest.raises(RuntimeError, match="03.mp4"):
+        convert_shard(make_plan(broken, shards=1), 0, tmp_path / "out", report)
     assert files_in(tmp_path / "out") == {}
 
 

@@ -1,5 +1,6 @@
 """Healthy files that few programs write give FFmpeg's frames: all of them, in order."""
 
+import fractions
 import struct
 
 import av
@@ -179,6 +180,104 @@ def unknown_element(path):
     return path
 
 
+def of_ten_bits(path):
+    """VP9 of ten bits, which no encoder here writes: key frames whose headers say so."""
+    options = {"g": 1, "aq-mode": 0, "deadline": "realtime", "cpu-used": 8}
+    source = write(path.with_name("source.webm"), PICTURES, "libvpx-vp9", **options)
+
+    def edit(packets):
+        for packet in packets:
+            yield replaced(packet, with_ten_bits(bytes(packet)))
+
+    return remux(source, path, edit)
+
+
+def with_ten_bits(content):
+    """A VP9 key frame of profile 0, 64 pixels wide and without segments, as one of profile 2."""
+    bits = "".join(f"{byte:08b}" for byte in content[:40])
+    at = 32 + 3 + 1 + 32  # after marks, sync code, color and size
+
+    def read(width):
+        nonlocal at
+        at += width
+        return int(bits[at - width : at], 2)
+
+    assert not read(1)  # no other size to show
+    if bits[7] == "0":  # not resilient to errors
+        read(2)
+    read(2 + 6 + 3)
+    if read(1) and read(1):  # changes of the loop filter
+        for _ in range(6):
+            read(7) if read(1) else None
+    read(8)
+    for _ in range(3):
+        read(5) if read(1) else None
+    assert not read(1)  # no segments
+    read(1) and read(1)  # rows of tiles
+    read(16)
+    header = bits[:3] + "1" + bits[4:32] + "0" + bits[32:at]
+    header += "0" * (-len(header) % 8)
+    made = bytes(int(header[place : place + 8], 2) for place in range(0, len(header), 8))
+    return made + content[-(-at // 8) :]
+
+
+def in_fields(path, first=0):
+    """H.264 of which each field is a packet, as camcorders and broadcasters write it.
+
+    Frames before number `first` are coded as frames, in one packet.
+    """
+    generator, units = np.random.default_rng(0), []
+    sequence = [("u", 77, 8), ("u", 0, 8), ("u", 30, 8)]  # Main profile, level 3
+    # 16x32 pixels, order of showing as coded, frames may be fields
+    sequence += [("e", 0)] * 2 + [("e", 2), ("e", 1), ("u", 0, 1), ("e", 0), ("e", 0)]
+    sequence += [("u", 0, 1), ("u", 0, 1), ("u", 1, 1), ("u", 0, 2)]
+    picture = [("e", 0), ("e", 0), ("u", 0, 2), ("e", 0), ("e", 0), ("e", 0), ("u", 0, 3)]
+    picture += [("e", 0)] * 3 + [("u", 0b100, 3)]
+    for number in range(15):
+        anew = number % 5 == 0
+        if anew:
+            units += [unit(0x67, sequence), unit(0x68, picture)]
+        for field in range(2) if number >= first else [None]:
+            begins = anew and not field
+            head = [("e", 0), ("e", 7), ("e", 0), ("u", number % 5, 4)]
+            head += [("u", 0, 1)] if field is None else [("u", 1, 1), ("u", field, 1)]
+            head += [("e", number // 5)] if begins else []
+            head += [("u", 0, 2 if begins else 1), ("e", 0), ("e", 1)]
+            blocks = generator.integers(16, 236, (2 if field is None else 1, 384), np.uint8)
+            units.append(unit(0x65 if begins else 0x61, head, blocks))
+    source = path.with_name("source.h264")
+    source.write_bytes(b"".join(units))
+
+    def edit(packets):
+        assert len(packets) == 2 * 15 - first
+        time = 0
+        for number, packet in enumerate(packets):
+            packet.pts = packet.dts = time
+            packet.duration = 2 if number < first else 1
+            packet.time_base = fractions.Fraction(1, 50)
+            time += packet.duration
+            yield packet
+
+    return remux(source, path, edit)
+
+
+def unit(kind, fields, blocks=()):
+    """A unit of H.264 of fixed ("u") and exponential ("e") numbers and raw macroblocks."""
+    bits = ""
+    for coding, value, *width in fields:
+        coded = f"{value + 1:b}"
+        bits += f"{value:0{width[0]}b}" if coding == "u" else "0" * (len(coded) - 1) + coded
+    for block in blocks:
+        bits += "000011010"  # a macroblock of samples
+        bits += "0" * (-len(bits) % 8) + "".join(f"{value:08b}" for value in block)
+    bits += "1"
+    bits += "0" * (-len(bits) % 8)
+    content = bytes(int(bits[place : place + 8], 2) for place in range(0, len(bits), 8))
+    for last in range(4):
+        content = content.replace(bytes([0, 0, last]), bytes([0, 0, 3, last]))
+    return b"\x00\x00\x00\x01" + bytes([kind]) + content
+
+
 def plain(codec, **options):
     def make(path):
         return write(path, PICTURES, codec, **options)
@@ -192,6 +291,9 @@ ODD = {
     "packed-b-frames-mkv": ("a.mkv", packed),
     "packed-b-frames-mp4": ("a.mp4", packed),
     "packed-b-frames-avi": ("a.avi", packed),
+    "in-fields-mp4": ("a.mp4", in_fields),
+    "in-fields-mkv": ("a.mkv", in_fields),
+    "in-fields-later": ("a.mp4", lambda path: in_fields(path, 10)),
     "interlaced": ("a.mp4", plain("libx264", g=10, **{"x264-params": "tff=1"})),
     "edit-from-a-key-frame": ("a.mp4", lambda p: edited(p, [(0.8, 0.8)])),
     "edit-between-key-frames": ("a.mp4", lambda p: edited(p, [(0.8, 0.52)])),
@@ -205,6 +307,7 @@ ODD = {
     "radl-frames-first": ("a.mkv", cut_before_radl),
     "keys-close-together": ("a.mp4", keys_close_together),
     "unknown-element": ("a.mkv", unknown_element),
+    "vp9-10-bit": ("a.webm", of_ten_bits),
     "qtrle": ("a.mov", plain("qtrle", pix_fmt="rgb24")),
     "svq1": ("a.mov", plain("svq1", pix_fmt="yuv410p", g=10)),
     "cineform": ("a.mov", plain("cfhd", pix_fmt="yuv422p10le")),

@@ -11,7 +11,7 @@ import pytest
 
 from keras_nonlocal.data import decode_frames, probe_video
 from keras_nonlocal.video.open import VideoFile
-from keras_nonlocal.video.pyav import resize_frames
+from keras_nonlocal.video.pyav import fit_size, resize_frames
 from tests.made_videos import REAL_CLIPS, decode_whole, moving_bars, write
 
 KINDS = {
@@ -176,6 +176,21 @@ def test_frames_of_real_clips_equal_those_of_the_whole_file(path):
 def test_short_side_keeps_the_aspect(tmp_path, height, width, shape):
     path = write(tmp_path / "aspect.mp4", moving_bars(4, height, width))
     assert decode_frames(path, [1], short_side=24).shape == (1, *shape, 3)
+
+
+@pytest.mark.parametrize(
+    "height, width, shape",
+    [
+        # 640 * 256 / 358 = 457.7; 352 * 256 / 288 = 312.9; 853 * 256 / 480 = 454.9.
+        (358, 640, (256, 457)),
+        (352, 288, (312, 256)),
+        (480, 853, (256, 454)),
+        (100, 100, (256, 256)),
+    ],
+)
+def test_the_longer_side_is_rounded_down(height, width, shape):
+    assert fit_size(height, width, 256) == shape
+    assert fit_size(height, width, None) == (height, width)
 
 
 def test_short_side_shows_the_same_picture(video):

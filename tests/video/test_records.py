@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras_nonlocal.video import records, tfrecord
 from keras_nonlocal.video.images import FrameFolder
 from keras_nonlocal.video.open import decode_frames, open_video, probe_video
-from keras_nonlocal.video.pyav import resized_shape
+from keras_nonlocal.video.pyav import fit_size
 from keras_nonlocal.video.records import INDEX_SUFFIX, Record
 from tests.made_videos import moving_bars
 
@@ -125,7 +125,7 @@ def decode_by_ffmpeg(content, height, width):
 @pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}], ids=str)
 def test_jpeg_pictures_have_ffmpegs_pixels_at_every_size(tmp_path, options, short_side):
     pictures = [encode(frame, "JPEG", **options) for frame in FRAMES[:3]]
-    height, width = resized_shape(48, 64, short_side)
+    height, width = fit_size(48, 64, short_side)
     expected = np.stack([decode_by_ffmpeg(picture, height, width) for picture in pictures])
     for index, picture in enumerate(pictures):
         (tmp_path / f"{index}.jpg").write_bytes(picture)

@@ -1,11 +1,13 @@
-"""Clips in a mirror, and labels that name a side."""
+"""Crops against slices; mirrored clips and the labels of classes that name a side."""
+
+import logging
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_nonlocal import preprocessing, transforms
-from tests.transforms.pixels import still_clip
+from tests.transforms.pixels import noise_clip, still_clip
 
 PAIRS_OF_SOMETHING = [
     ("Pulling [something] from left to right", "Pulling something from right to left"),
@@ -25,6 +27,85 @@ OTHERS_OF_SOMETHING = [
     "Tilting something with something on it slightly so it doesn't fall down",
     "Turning the camera upwards while filming something",
 ]
+
+
+def test_random_crop_reaches_every_corner():
+    clip = still_clip(height=11, width=12)
+    crops = {transforms.random_crop(10)(clip, (0, n)).numpy()[0, 0, 0, 0] for n in range(80)}
+    assert crops == {clip[0, top, left, 0] for top in range(2) for left in range(3)}
+
+
+def test_random_crop_is_a_part_of_the_clip():
+    clip = noise_clip()
+    crop = transforms.random_crop(10)(clip, (1, 1)).numpy()
+    windows = np.lib.stride_tricks.sliding_window_view(clip, (10, 10), (1, 2))
+    found = (windows.transpose(1, 2, 0, 4, 5, 3) == crop).all((2, 3, 4, 5))
+    assert found.sum() == 1
+
+
+def test_center_crop_is_central():
+    clip = still_clip()
+    np.testing.assert_array_equal(transforms.center_crop(10)(clip), clip[:, 7:17, 11:21])
+
+
+@pytest.mark.parametrize("upright", [False, True], ids=["lying", "upright"])
+def test_three_crops_lie_along_the_longer_side(upright):
+    clip = still_clip(width=33)  # an odd room of 23, whose last pixel stays outside
+    if upright:
+        clip = clip.transpose(0, 2, 1, 3)
+    expected = [clip[:, 7:17, left : left + 10] for left in (0, 11, 22)]
+    if upright:
+        expected = [clip[:, top : top + 10, 7:17] for top in (0, 11, 22)]
+    np.testing.assert_array_equal(transforms.three_crops(10)(clip), expected)
+
+
+every_crop = pytest.mark.parametrize("crop", ["center_crop", "random_crop", "three_crops"])
+
+
+@every_crop
+@pytest.mark.parametrize(
+    "size", [(9, 12), [9, 12], np.array([9, 12])], ids=["tuple", "list", "array"]
+)
+def test_crops_take_height_and_width(crop, size):
+    clip = noise_clip()
+    cropped = getattr(transforms, crop)(size)(clip, (0, 1)).numpy()
+    assert cropped.shape[-4:] == (3, 9, 12, 3)
+    center = cropped if crop != "three_crops" else cropped[1]
+    if crop != "random_crop":
+        np.testing.assert_array_equal(center, clip[:, 7:16, 10:22])
+
+
+@every_crop
+def test_crops_take_integers_of_numpy(crop):
+    cropped = getattr(transforms, crop)(np.int64(10))(noise_clip(), (0, 1))
+    np.testing.assert_array_equal(cropped, getattr(transforms, crop)(10)(noise_clip(), (0, 1)))
+
+
+@every_crop
+@pytest.mark.parametrize(
+    "size", [0, -1, 10.0, "10", None, True, (10,), (10, 0), (1, 2, 3)], ids=repr
+)
+def test_crops_refuse_other_sizes(crop, size):
+    with pytest.raises(ValueError, match="`size` must be a positive number of pixels, or a pair"):
+        getattr(transforms, crop)(size)
+
+
+@every_crop
+@pytest.mark.parametrize("size", [25, (10, 33)], ids=["height", "width"])
+def test_a_crop_larger_than_the_frame_is_refused(crop, size):
+    message = r"`size` must not exceed the frames. Received: \d+ x \d+ pixels. Lower it, or raise"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        getattr(transforms, crop)(size)(still_clip(), (0, 0))
+
+
+def test_short_sides_are_in_proportion_to_the_crop():
+    assert [transforms.short_sides_of(crop) for crop in (224, 112, (56, 112))] == [
+        (256, 320),
+        (128, 160),
+        (128, 160),
+    ]
+    with pytest.raises(ValueError, match="`crop` must be a positive number"):
+        transforms.short_sides_of(0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
@@ -144,3 +225,31 @@ def test_what_mirror_labels_give_random_flip_takes():
     classes = ["pan_left", "pan_right", "zoom_in", "turn clockwise"]
     flip = transforms.random_flip(transforms.mirror_labels(classes), probability=1.0)
     assert [int(flip(still_clip(), number, (0, 0))[1]) for number in range(4)] == [1, 0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "classes, table",
+    [
+        (["left the room", "entered the room"], [-1, 1]),
+        (["hand_L", "hand_R", "foot"], [-1, -1, 2]),
+        (["size L", "size M"], [0, 1]),
+    ],
+    ids=["verb", "letters", "one letter"],
+)
+def test_mirror_labels_warn_of_names_that_are_not_certain(classes, table, caplog):
+    assert transforms.mirror_labels(classes) == table
+    never = [repr(name) for name, after in zip(classes, table, strict=True) if after == -1]
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) == bool(never)
+    if never:
+        assert f"{', '.join(never)}. To change this, pass `flip` the class" in warnings[0]
+
+
+def test_mirror_labels_log_the_pairs(caplog):
+    caplog.set_level(logging.INFO, "keras_nonlocal")
+    transforms.mirror_labels(["pan_left", "pan_right", "zoom_in"])
+    transforms.mirror_labels(["zoom_in"])
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "Mirrored clips exchange the labels of: 'pan_left' and 'pan_right'."),
+        ("INFO", "Mirrored clips exchange the labels of: no classes."),
+    ]

@@ -79,9 +79,10 @@ def test_both_parts_are_those_of_keras_and_epochs_shuffle(directory):
     assert numbers_of(validation)[0] == list(map(int, names_of(validation.file_paths)))
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("options", [{"labels": None}, {"label_mode": None}], ids=str)
-def test_without_labels_clips_come_alone(options, directory):
-    dataset = video_dataset_from_directory(directory, **options, **OPTIONS, shuffle=False)
+def test_without_labels_clips_come_alone(options, shuffle, directory):
+    dataset = video_dataset_from_directory(directory, **options, **OPTIONS, shuffle=shuffle)
     clips = np.concatenate(list(dataset.as_numpy_iterator()))
     assert clips.shape == (10, 2, 32, 32, 3) and clips.dtype == np.uint8
     assert dataset.class_names is None or "label_mode" in options
@@ -102,7 +103,7 @@ def test_without_a_batch_size_single_clips_come(directory, capsys):
         ({"labels": [0, 1]}, "one class number per video file.* Received: 2 labels, 10 files"),
         ({"labels": [0] * 10, "class_names": ["a"]}, '`class_names` goes with labels="inferred"'),
         ({"class_names": ["run", "swim"]}, "`class_names` must be names of class folders"),
-        ({"label_mode": "one-hot"}, "`label_mode` must be one of 'int'"),
+        ({"label_mode": "one-hot"}, '`label_mode` must be "int"'),
         ({"label_mode": "binary"}, "must have exactly two classes. Received: 3"),
         ({"validation_split": 2, "subset": "both"}, "`validation_split` must be between 0 and 1"),
         ({"validation_split": 0.2, "subset": "test"}, '`subset` must be "training"'),

@@ -1,12 +1,143 @@
-"""RandAugment chooses and counts; random erasing covers rectangles of the right kind."""
+"""RandAugment's operations against Pillow, its draws; the rectangles of random erasing."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image, ImageEnhance, ImageOps
 
 from keras_nonlocal import transforms
-from keras_nonlocal.transforms import augmentations, byte_operations
+from keras_nonlocal.transforms import randaugment
 from tests.transforms.pixels import noise_clip, of_unknown_size, still_clip
+
+STRENGTHS = [0.0, 0.5, 0.9]
+SIGNS = [1.0, -1.0]
+GRAY = (128,) * 3
+
+every_operation = pytest.mark.parametrize(
+    "operation", randaugment.OPERATIONS, ids=lambda operation: operation.__name__
+)
+
+
+def picture(width=33):
+    """A picture of few levels, dark and without pure black, with some noise: 24 high."""
+    rows = np.linspace(20, 120, 24)[:, None, None] + np.linspace(0, 60, width)[:, None]
+    noise = np.random.default_rng(1).integers(0, 12, (24, width, 3))
+    return (rows + noise + [0, 10, 20]).astype(np.uint8)
+
+
+def done(name, frame, strength, sign):
+    return np.asarray(
+        getattr(randaugment, name)(tf.constant(frame[None]), tf.constant(strength * sign))[0]
+    )
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize(
+    "name, pillow",
+    [
+        ("brightness", ImageEnhance.Brightness),
+        ("contrast", ImageEnhance.Contrast),
+        ("color", ImageEnhance.Color),
+        ("sharpness", ImageEnhance.Sharpness),
+    ],
+)
+def test_enhancements_agree(name, pillow, strength, sign):
+    expected = np.asarray(pillow(Image.fromarray(picture())).enhance(1 + 0.9 * strength * sign))
+    # Pillow rounds the luminance and the smoothed picture, and cuts off behind the point.
+    difference = np.abs(done(name, picture(), strength, sign) - expected.astype(float))
+    assert difference.max() <= 2
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize(
+    "name, pillow, tolerance",
+    [
+        ("identity", lambda image, strength: image, 0),
+        # Pillow cuts off behind the point here.
+        ("auto_contrast", lambda image, strength: ImageOps.autocontrast(image), 1),
+        ("equalize", lambda image, strength: ImageOps.equalize(image), 0),
+        ("solarize", lambda image, strength: ImageOps.solarize(image, 256 * (1 - strength)), 0),
+        (
+            "posterize",
+            lambda image, strength: ImageOps.posterize(image, 8 - round(4 * strength)),
+            0,
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["picture", "noise"])
+def test_tables_agree(name, pillow, tolerance, strength, kind):
+    frame = picture() if kind == "picture" else noise_clip(1, 60, 64)[0]
+    expected = np.asarray(pillow(Image.fromarray(frame), strength))
+    np.testing.assert_allclose(done(name, frame, strength, 1.0), expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize(
+    "name, matrix",
+    [
+        ("shear_x", lambda amount, width, height: (1, 0.3 * amount, 0, 0, 1, 0)),
+        ("shear_y", lambda amount, width, height: (1, 0, 0, 0.3 * amount, 1, 0)),
+        (
+            "translate_x",
+            lambda amount, width, height: (1, 0, round(0.45 * amount * width), 0, 1, 0),
+        ),
+        (
+            "translate_y",
+            lambda amount, width, height: (1, 0, 0, 0, 1, round(0.45 * amount * height)),
+        ),
+    ],
+)
+def test_shears_and_translations_agree(name, matrix, strength, sign):
+    frame = noise_clip(1)[0]
+    a, b, c, d, e, f = matrix(strength * sign, 32, 24)
+    # Pillow counts from the corners of pixels, we from their middles.
+    c, f = c + (1 - a - b) / 2, f + (1 - d - e) / 2
+    expected = Image.fromarray(frame).transform(
+        (32, 24), Image.Transform.AFFINE, (a, b, c, d, e, f), fillcolor=GRAY
+    )
+    same = (done(name, frame, strength, sign) == np.asarray(expected)).all(-1)
+    # A place in the middle between two pixels may fall to either.
+    assert same.mean() >= (1 if "translate" in name else 0.9)
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("sign", SIGNS)
+def test_rotation_agrees(strength, sign):
+    frame = noise_clip(1)[0]
+    expected = Image.fromarray(frame).rotate(30 * strength * sign, fillcolor=GRAY)
+    same = (done("rotate", frame, strength, sign) == np.asarray(expected)).all(-1)
+    assert same.mean() > 0.95
+
+
+@every_operation
+@pytest.mark.parametrize("sign", SIGNS)
+def test_frames_that_are_alike_stay_alike(operation, sign):
+    frames = operation(tf.constant(still_clip(dtype="uint8")), tf.constant(0.9 * sign))
+    frames = tf.convert_to_tensor(frames).numpy()
+    assert frames.dtype == np.uint8
+    np.testing.assert_array_equal(frames, np.broadcast_to(frames[:1], frames.shape))
+
+
+@pytest.mark.parametrize("name", ["auto_contrast", "equalize", "contrast"])
+def test_statistics_are_those_of_the_whole_clip(name):
+    dark, light = picture(), picture() + 70
+    clip = tf.stack([dark, light])
+    operation = getattr(randaugment, name)
+    together = operation(clip, tf.constant(-0.9)).numpy()
+    # One below the other in a single frame, the operation knows no more and no less.
+    tall = operation(tf.reshape(clip, (1, 48, 33, 3)), tf.constant(-0.9)).numpy()
+    np.testing.assert_array_equal(together.reshape(tall.shape), tall)
+    assert together[0].mean() < together[1].mean()
+
+
+@every_operation
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_clips_of_one_color_stay_so_away_from_what_is_shown_beyond(operation, level):
+    clip = tf.fill((2, 24, 32, 3), np.uint8(level))
+    after = tf.convert_to_tensor(operation(clip, tf.constant(0.9))).numpy()
+    assert len(np.unique(after[after != 128])) <= 1
 
 
 @pytest.fixture
@@ -14,9 +145,9 @@ def counting(monkeypatch):
     """Fourteen operations that only add a number to a clip, 0 to 13."""
 
     def adds(number):
-        return lambda clip, strength, sign: clip + tf.cast(number, tf.uint8)
+        return lambda clip, signed: clip + tf.cast(number, tf.uint8)
 
-    monkeypatch.setattr(augmentations, "OPERATIONS", [adds(n) for n in range(14)])
+    monkeypatch.setattr(randaugment, "OPERATIONS", [adds(n) for n in range(14)])
     return lambda transform, n: int(transform(np.zeros((1, 1, 1, 3), np.uint8), (8, n))[0, 0, 0, 0])
 
 
@@ -38,21 +169,21 @@ def test_rand_augment_chooses_anew_for_each_operation(counting):
 
 
 @pytest.mark.parametrize("magnitude, strength", [(0, 0.0), (7, 0.7), (10, 1.0)])
-def test_rand_augment_passes_strength_and_both_signs_on(monkeypatch, magnitude, strength):
+def test_rand_augment_passes_strength_in_both_directions(monkeypatch, magnitude, strength):
     seen = set()
 
-    def spy(clip, strength, sign):
-        seen.add((strength, float(sign)))
+    def spy(clip, signed):
+        seen.add(round(float(signed), 6))
         return clip
 
-    monkeypatch.setattr(augmentations, "OPERATIONS", [spy])
+    monkeypatch.setattr(randaugment, "OPERATIONS", [spy])
     for n in range(20):
         transforms.rand_augment(1, magnitude)(noise_clip(), (2, n))
-    assert seen == {(strength, -1.0), (strength, 1.0)}
+    assert seen == {strength, -strength}
 
 
 def test_rand_augment_knows_the_fourteen_published_operations():
-    assert len(set(byte_operations.OPERATIONS)) == 14
+    assert len(set(randaugment.OPERATIONS)) == 14
 
 
 def test_rand_augment_rounds_floats():
