@@ -177,8 +177,8 @@ def write_list(path, videos):
         videos or the classes are not in alphabetical order; then pass `class_names` to it.
 
     Raises:
-        ValueError: if a list cannot hold the videos: they are records, have several classes, or
-            have names that begin or end with spaces.
+        ValueError: if a list cannot hold the videos: they are records, have several classes
+            or events, or have names that begin or end with spaces.
 
     Example:
 
@@ -187,6 +187,11 @@ def write_list(path, videos):
     write_list("readable.csv", videos.select(survey.readable))
     ```
     """
+    if videos.events is not None:
+        raise ValueError(
+            "`videos` must have no events to be written as a list. Remove the unreadable ones from "
+            "the file that lists them."
+        )
     if videos.multi_label:
         raise ValueError(
             "`videos` must have one class each to be written as a list. Received: several classes "

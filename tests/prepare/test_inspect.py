@@ -291,6 +291,12 @@ def test_a_written_list_keeps_segments_and_videos_without_labels(unit, tmp_path)
     np.testing.assert_array_equal(again.segments, videos.segments)
 
 
+def test_events_are_refused_by_a_list(tmp_path):
+    videos = VideoList([tmp_path / "a.mp4"], [0], ["run"], events=[[(0, 0, 1)]])
+    with pytest.raises(ValueError, match="must have no events"):
+        inspect.write_list(tmp_path / "list.csv", videos)
+
+
 def test_records_are_refused(tmp_path):
     (tmp_path / "a.tfrecord").write_text("")
     videos = VideoList([f"{tmp_path}/a.tfrecord@0"], [0], ["run"])
