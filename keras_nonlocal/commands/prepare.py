@@ -55,13 +55,11 @@ def add_arguments(parser):
     parser.add_argument(
         "--fps", type=float, help="frames per second to keep of faster videos (default: all)"
     )
-    number = parser.add_mutually_exclusive_group()
-    number.add_argument("--shards", type=arguments.count, metavar="N", help="number of files")
-    number.add_argument(
-        "--videos-per-shard",
+    parser.add_argument(
+        "--shards",
         type=arguments.count,
         metavar="N",
-        help="maximum number of videos per file (default: 32, fewer for short lists)",
+        help="number of files (default: one per 32 videos, more for short lists)",
     )
     parser.add_argument("--seed", type=arguments.seed, default=0, help="of the order (default: 0)")
     parser.add_argument(
@@ -70,18 +68,12 @@ def add_arguments(parser):
         help="files to write at a time (default: the number of cores)",
     )
     parser.add_argument(
-        "--on-error",
-        choices=("skip", "raise"),
-        default="skip",
-        help="leave out unreadable videos and name them at the end, or stop at the first one "
-        "(default: skip)",
-    )
-    parser.add_argument(
         "--max-broken",
         type=float,
         default=0.05,
         metavar="SHARE",
-        help="maximum share of the videos that may be left out (default: 0.05)",
+        help="maximum share of the videos that may be left out because they cannot be read; 0 "
+        "stops at the first one (default: 0.05)",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="remove earlier records in OUT first"
@@ -116,7 +108,6 @@ def run(chosen):
         # A list may name videos anywhere.
         root=chosen.source if os.path.isdir(chosen.source) and not chosen.videos else None,
         shards=chosen.shards,
-        videos_per_shard=chosen.videos_per_shard,
         short_side=chosen.short_side,
         quality=chosen.quality,
         fps=chosen.fps,
@@ -137,7 +128,6 @@ def run(chosen):
                     plan,
                     chosen.out,
                     chosen.workers,
-                    chosen.on_error,
                     chosen.max_broken,
                     chosen.overwrite,
                     progress.show,
@@ -216,9 +206,6 @@ def _print_manifest(manifest, out, done):
     if len(failures) > _LINES:
         path = printing.printable(os.path.join(out, MANIFEST))
         print(f"  and {len(failures) - _LINES:,} more; {path} has all")
-    if is_url(out):
-        # Records are read from files of this machine.
-        return
     print(
         "\nClips of them in Python:\n\n"
         "import keras_nonlocal as knl\n\n"
@@ -235,10 +222,8 @@ def _leave_gpus_alone():
 
 
 def _check(chosen):
-    if chosen.beam is not None and (chosen.workers or chosen.on_error == "raise"):
-        raise ValueError(
-            "--workers and --on-error=raise must not be given with --beam. Leave them out."
-        )
+    if chosen.beam is not None and chosen.workers:
+        raise ValueError("--workers must not be given with --beam. Leave it out.")
     if chosen.overwrite and (chosen.shard or chosen.merge):
         raise ValueError(
             "--overwrite must not be given with --shard or --merge, since it would remove "

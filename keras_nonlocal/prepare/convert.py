@@ -21,7 +21,7 @@ from keras_nonlocal.prepare.manifest import (
     save_shard,
     write_manifest,
 )
-from keras_nonlocal.video import framing, sequence_examples
+from keras_nonlocal.video.records import INDEX_SUFFIX, encode_index, make_example, write_record
 
 # About 200 MB of ten-second videos.
 _VIDEOS_PER_SHARD = 32
@@ -84,7 +84,6 @@ def make_plan(
     videos,
     root=None,
     shards=None,
-    videos_per_shard=None,
     short_side=256,
     quality=90,
     fps=None,
@@ -99,9 +98,8 @@ def make_plan(
         videos: a `VideoList` of files, folders of frames, records, or URLs.
         root: folder or URL that contains the videos; their names are relative to it (default: the
             lowest folder that contains all of them).
-        shards: number of shards (default: by `videos_per_shard`).
-        videos_per_shard: maximum number of videos in a shard (default: 32, fewer for lists that
-            would fill fewer than 16 shards).
+        shards: number of shards (default: one per 32 videos, but at least 16 if there are so many
+            videos).
         short_side: pixels to which the short side of larger frames is reduced. Smaller frames are
             kept. `None` keeps every size.
         quality: of the JPEG files, 1 to 100.
@@ -123,18 +121,10 @@ def make_plan(
     prepare_videos(plan, "prepared")
     ```
     """
-    _check_plan(videos, shards, videos_per_shard, short_side, quality, fps)
-    videos.check_labeled("records")
-    if videos.segments is not None or (videos.events and videos.time_unit == "frames"):
-        raise ValueError(
-            "`videos` must be whole videos, with events in seconds, to be stored as records. "
-            "Received: segments, or events in frames. Train on the list itself."
-        )
+    _check_plan(videos, shards, short_side, quality, fps)
     names = _name_videos(videos, root)
     if shards is None:
-        shards = -(-len(videos) // (videos_per_shard or _VIDEOS_PER_SHARD))
-        if videos_per_shard is None:
-            shards = max(shards, min(len(videos), _SHARDS_OF_FEW))
+        shards = max(-(-len(videos) // _VIDEOS_PER_SHARD), min(len(videos), _SHARDS_OF_FEW))
     # Sorting by hashes is a shuffle that no release of NumPy can change.
     order = sorted(range(len(videos)), key=lambda video: _digest([int(seed), video, names[video]]))
     # The lengths differ by one at most.
@@ -146,7 +136,6 @@ def prepare_videos(
     plan,
     directory,
     workers=None,
-    on_error="skip",
     max_broken=0.05,
     overwrite=False,
     report=None,
@@ -171,9 +160,8 @@ def prepare_videos(
         directory: folder to write, or the URL of one, such as `gs://bucket/records`: new, empty, or
             one in which this plan was begun. A URL cannot be locked: run one process at a time.
         workers: number of shards to write at a time, in threads (default: the number of cores).
-        on_error: `"skip"` leaves out videos that cannot be read, and lists them in the manifest;
-            `"raise"` stops at the first one.
-        max_broken: maximum share of the videos that may be left out.
+        max_broken: maximum share of the videos that may be left out because they cannot be read.
+            The manifest lists them. 0 stops at the first one.
         overwrite: whether to remove the shards and the manifest of an earlier preparation first.
             Other files are kept.
         report: function to call with three numbers, from any thread: finished videos, those of them
@@ -189,7 +177,7 @@ def prepare_videos(
         BlockingIOError: if another process prepares videos into the folder.
         OSError: if the folder cannot be written.
         ValueError: if more than `max_broken` of the videos cannot be read, or an argument is out of
-            range. With `on_error="raise"`, also if a video cannot be read.
+            range.
 
     Example:
 
@@ -199,19 +187,16 @@ def prepare_videos(
     videos = read_records("prepared")
     ```
     """
-    _check_options(workers, on_error, max_broken, overwrite, shard)
+    _check_options(workers, max_broken, overwrite, shard)
     with open_folder(plan, directory, overwrite, array=shard is not None) as (folder, manifest):
         if manifest is not None:
             return manifest
         index, count = shard or (0, 1)
         numbers = range(index, len(plan.shards), count)
         shards = load_shards(plan, folder)
-        if on_error == "raise":
-            # This run must stop at what an earlier one has left out.
-            shards = [each if each and not each["failures"] else None for each in shards]
         progress = _Progress(plan, numbers, shards, max_broken, report)
         missing = [number for number in numbers if shards[number] is None]
-        _convert_shards(plan, folder.path, missing, workers, on_error, progress)
+        _convert_shards(plan, folder.path, missing, workers, progress)
         return None if shard is not None else finish_folder(plan, folder, max_broken)
 
 
@@ -250,7 +235,7 @@ def finish_folder(plan, folder, max_broken):
     return write_manifest(plan, shards, folder)
 
 
-def convert_shard(plan, number, directory, on_error="skip", report=None):
+def convert_shard(plan, number, directory, report=None):
     """Writes one shard of a plan, and returns its metadata; see `save_shard`.
 
     It appears when it is complete. The same plan gives the same bytes on every machine, also if
@@ -259,27 +244,27 @@ def convert_shard(plan, number, directory, on_error="skip", report=None):
     Args:
         plan: a `Plan`.
         number: index of the shard.
-        directory, on_error: as for `prepare_videos`.
+        directory: as for `prepare_videos`.
         report: function to call after each video, with its name and the reason why it cannot be
             read, or `None`. An exception that it raises stops the work.
     """
     folder = OutputFolder(directory)
     folder.begin()
-    records, failures, size = [], [], 0
+    records, index, failures = [], [], []
     with folder.write(plan.shard_name(number)) as file:
         for video in plan.shards[number]:
             try:
-                data, frames = convert_video(plan, video)
+                example = convert_video(plan, video)
             except (OSError, ValueError) as error:
-                if on_error == "raise":
-                    raise
                 failures.append(_describe_failure(plan, video, error))
                 if report is not None:
                     report(plan.names[video], failures[-1]["reason"])
                 continue
+            index.append(write_record(file, example))
+            (offset, frames, *_), _ = index[-1]
             records.append(
                 {
-                    "offset": size,
+                    "offset": offset,
                     "path": plan.names[video],
                     "labels": plan.labels_of(video),
                     "frames": frames,
@@ -287,16 +272,15 @@ def convert_shard(plan, number, directory, on_error="skip", report=None):
             )
             if events := plan.events_of(video):
                 records[-1]["events"] = events
-            for part in framing.frame_record(data):
-                file.write(part)
-                size += len(part)
             if report is not None:
                 report(plan.names[video], None)
-        return save_shard(plan, number, folder, size, records, failures)
+        with folder.write(plan.shard_name(number) + INDEX_SUFFIX) as index_file:
+            index_file.write(encode_index(index))
+        return save_shard(plan, number, folder, file.tell(), records, failures)
 
 
 def convert_video(plan, video):
-    """Returns the record of a video, a serialized `tf.train.SequenceExample`, and its length.
+    """Returns the record of a video, a `tf.train.SequenceExample`.
 
     Args:
         plan: a `Plan`.
@@ -317,7 +301,7 @@ def convert_video(plan, video):
             )
         if fps > plan.fps:
             frames, fps = _thin(frames, plan.fps / fps), plan.fps
-    example = sequence_examples.make_example(
+    return make_example(
         frames,
         plan.labels_of(video),
         plan.videos.class_names,
@@ -326,7 +310,6 @@ def convert_video(plan, video):
         events=plan.events_of(video),
         quality=plan.quality,
     )
-    return sequence_examples.serialize(example), len(sequence_examples.frames_of(example))
 
 
 class _Stopped(Exception):
@@ -361,12 +344,11 @@ class _Progress:
         self.report(self.done, len(self.failures), self.total)
 
 
-def _convert_shards(plan, directory, numbers, workers, on_error, progress):
+def _convert_shards(plan, directory, numbers, workers, progress):
     # Threads: decoding and encoding release Python's lock, and a killed process leaves no children.
     with concurrent.futures.ThreadPoolExecutor(workers or count_cores()) as pool:
         futures = [
-            pool.submit(convert_shard, plan, number, directory, on_error, progress.add)
-            for number in numbers
+            pool.submit(convert_shard, plan, number, directory, progress.add) for number in numbers
         ]
         try:
             for future in concurrent.futures.as_completed(futures):
@@ -424,17 +406,17 @@ def _digest(value):
     return hashlib.sha256(json.dumps(value, default=float).encode()).hexdigest()
 
 
-def _check_plan(videos, shards, videos_per_shard, short_side, quality, fps):
+def _check_plan(videos, shards, short_side, quality, fps):
     if not len(videos):
         raise ValueError("`videos` must hold at least one video. Received: none.")
-    if shards is not None and videos_per_shard is not None:
+    videos.check_labeled("records")
+    if videos.segments is not None or (videos.events and videos.time_unit == "frames"):
         raise ValueError(
-            "`shards` and `videos_per_shard` must not both be given. "
-            f"Received: shards={shards}, videos_per_shard={videos_per_shard}. Leave one out."
+            "`videos` must be whole videos, with events in seconds, to be stored as records. "
+            "Received: segments, or events in frames. Train on the list itself."
         )
     for name, value, highest in (
         ("shards", shards, len(videos)),
-        ("videos_per_shard", videos_per_shard, None),
         ("short_side", short_side, None),
         ("quality", quality, 100),
     ):
@@ -451,14 +433,12 @@ def _check_plan(videos, shards, videos_per_shard, short_side, quality, fps):
         )
 
 
-def _check_options(workers, on_error, max_broken, overwrite, shard):
+def _check_options(workers, max_broken, overwrite, shard):
     if workers is not None and workers < 1:
         raise ValueError(
             f"`workers` must be at least 1. Received: workers={workers}. "
             "Leave it out to use all cores."
         )
-    if on_error not in ("skip", "raise"):
-        raise ValueError(f'`on_error` must be "skip" or "raise". Received: on_error={on_error!r}.')
     check_share("max_broken", max_broken)
     if shard is None:
         return

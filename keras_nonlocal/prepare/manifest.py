@@ -23,7 +23,7 @@ from fsspec.implementations.local import LocalFileSystem
 from keras_nonlocal.data.record_lists import FORMAT, MANIFEST, UNFINISHED
 from keras_nonlocal.files import PART, atomic_write, is_url, locked, sync_folder
 
-_SHARD = re.compile(r"videos-\d{5,}-of-\d{5,}\.tfrecord(\.json)?")
+_SHARD = re.compile(r"videos-\d{5,}-of-\d{5,}\.tfrecord(\.json|\.idx)?")
 _SETTINGS = f"{UNFINISHED}/settings.json"
 
 
@@ -89,12 +89,7 @@ class OutputFolder:
 
     def begin(self):
         """Makes the folder of unfinished files."""
-        try:
-            self._system.makedirs(f"{self.path}/{UNFINISHED}", exist_ok=True)
-        except OSError as error:
-            raise type(error)(
-                f"Cannot write to {self.path!r}: {error.strerror or error}."
-            ) from error
+        self._system.makedirs(f"{self.path}/{UNFINISHED}", exist_ok=True)
 
     def finish(self):
         """Removes the folder of unfinished files."""

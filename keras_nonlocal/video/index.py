@@ -187,7 +187,7 @@ _CACHE = IndexCache()
 
 
 def index_video(source, strict=True, by_packets=True):
-    """Returns the index of a file, from the cache if the file is as it was.
+    """Returns the `VideoIndex` of a file, from the cache if the file is as it was.
 
     Where a packet is a frame for certain, packets are counted, which takes some milliseconds.
     Otherwise the file is decoded once.
@@ -196,14 +196,6 @@ def index_video(source, strict=True, by_packets=True):
         source: path, fsspec URL, or binary file object; of the latter nothing is kept.
         strict: whether damage is an error. FFmpeg conceals it otherwise.
         by_packets: `False` decodes the file, and replaces an index that counted packets.
-
-    Returns:
-        A `VideoIndex`.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        PermissionError: if it cannot be read.
-        ValueError: if it is no video, holds no video stream, is truncated or damaged.
     """
     state = _file_state(source)
     if state is None:
@@ -297,6 +289,7 @@ class _Scan:
                 damage = error
             for _ in packets:
                 pass
+            self._height = stream.codec_context.coded_height
             fields = stream.codec_context.field_order > _PROGRESSIVE
             self.has_fields = fields or bool(self.first and self.first.interlaced_frame)
             if strict:
@@ -332,12 +325,15 @@ class _Scan:
     @property
     def packets_are_frames(self):
         """Whether each packet is a frame for certain."""
-        stamps = {packet.stamp for packet in self.packets}
+        if any(p.is_discard or not p.size or p.stamp is None for p in self.packets):
+            return False
+        steps = np.diff(sorted(packet.stamp for packet in self.packets))
+        # Fields halve the steps of frames, and need a height of whole pairs of macroblocks.
+        mixes_fields = self.codec == "h264" and self._height % 32 == 0
         return (
             self.first_only
             and not (self.first is None or self.has_fields or self.may_be_cut)
-            and not any(p.is_discard or not p.size or p.stamp is None for p in self.packets)
-            and len(stamps) == len(self.packets)
+            and bool((steps > steps.max(initial=0) * 2 / 3 * mixes_fields).all())
         )
 
     def _check_complete(self, video):

@@ -41,7 +41,7 @@ def open_video(path, num_frames=0, fps=None, strict=True):
         return VideoFile(path, strict)
     path = os.fsdecode(path)
     if os.path.isdir(path):
-        from keras_nonlocal.video.frame_folders import FrameFolder
+        from keras_nonlocal.video.images import FrameFolder
 
         return FrameFolder(path, num_frames, fps)
     # A file may well have such a name itself.
@@ -116,10 +116,9 @@ class VideoFile:
     notes are applied. Pixels that are not square are not stretched. Of several video streams the
     first counts.
 
-    If `strict`, a damaged frame is an error, and so are the frames that refer to it: a decoder
-    would conceal the damage. What reads as other valid pixels, as a single flipped bit may, no
-    decoder can tell. Matroska files have checksums, which are checked; mp4, AVI and WebM files have
-    none.
+    If `strict`, a damaged frame is an error, and so are the frames that refer to it. What reads as
+    other valid pixels, as a single flipped bit may, no decoder can tell. Matroska files have
+    checksums, which are checked; mp4, AVI and WebM files have none.
 
     The file is opened by each call and closed at its end. Several threads may share a `VideoFile`,
     unless it is one of a file object.
@@ -152,13 +151,7 @@ class VideoFile:
 
     @property
     def info(self):
-        """The `VideoInfo`.
-
-        Raises:
-            FileNotFoundError: if there is no such file.
-            PermissionError: if it cannot be read.
-            ValueError: if it is no video, holds no video stream, is truncated or damaged.
-        """
+        """The `VideoInfo`; errors are those of `probe_video`."""
         index = self._index
         height, width, aspect = index.height, index.width, index.pixel_aspect
         if index.orientation[0]:
@@ -179,23 +172,9 @@ class VideoFile:
         return (index.stamps - index.stamps[0]) * index.time_base
 
     def decode(self, indices, short_side=None):
-        """Decodes chosen frames, and no more of the file than they need.
+        """Decodes chosen frames; arguments, result and errors are those of `decode_frames`.
 
-        Args:
-            indices: frame numbers, in any order, repeats allowed; each frame is decoded once.
-            short_side: height or width in pixels, whichever is smaller, to which the frames are
-                resized while they are converted to RGB (bilinear); `None` keeps their size. Where
-                that changes within a file, all are resized to the size of its first frame.
-
-        Returns:
-            A `uint8` array of shape `(len(indices), height, width, 3)`, RGB.
-
-        Raises:
-            FileNotFoundError: if there is no such file.
-            PermissionError: if it cannot be read.
-            IndexError: if an index lies outside the video.
-            ValueError: if `indices` or `short_side` is unusable, or if the file is no video, holds
-                no video stream, is truncated, or damaged where these frames need it.
+        Where the size changes within a file, all frames are resized to that of the first.
         """
         indices = check_indices(indices, short_side)
         wanted, places = np.unique(indices, return_inverse=True)

@@ -124,7 +124,7 @@ def test_too_many_broken_videos_are_an_error(source, capsys):
 
 def test_raising_stops_at_the_first(source, capsys):
     break_one(source)
-    code, _, noise = run(capsys, "prepare", "videos", "out", "--on-error", "raise")
+    code, _, noise = run(capsys, "prepare", "videos", "out", "--max-broken", "0")
     assert code == 1
     assert "2.mp4' cannot be read" in noise
 

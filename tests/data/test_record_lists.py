@@ -1,13 +1,17 @@
 """Lists of records: by their own labels, in whatever way these were written."""
 
+import json
+
+import fsspec
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_nonlocal.data.record_lists import read_records
 from keras_nonlocal.lists.video_list import VideoList
-from keras_nonlocal.video import sequence_examples
+from keras_nonlocal.video import tfrecord
 from keras_nonlocal.video.open import probe_video
+from keras_nonlocal.video.records import INDEX_SUFFIX, encode_index, make_example, write_record
 
 PICTURE = tf.io.encode_jpeg(np.zeros((8, 8, 3), np.uint8)).numpy()
 
@@ -98,6 +102,7 @@ def test_a_folder_is_read_in_the_order_of_its_files(names, tmp_path):
     for number, name in reversed(list(enumerate(names))):
         write(tmp_path / name, example(number))
     (tmp_path / "README.md").write_text("not a record")
+    (tmp_path / (names[0] + INDEX_SUFFIX)).write_text("not a record either")
     (tmp_path / ".a.tfrecord").write_text("hidden")
     assert read_records(tmp_path).paths == tuple(f"{tmp_path / name}@0" for name in names)
 
@@ -109,7 +114,7 @@ def test_a_sequence_of_paths_is_read_in_its_order(tmp_path):
 
 def test_frames_are_not_read(tmp_path, monkeypatch):
     path = write(tmp_path / "a.tfrecord", example(1, frames=3))
-    monkeypatch.setattr(sequence_examples.framing, "read_record", None)
+    monkeypatch.setattr(tfrecord, "read_record", None)
     assert read_records(path).labels.tolist() == [1]
 
 
@@ -121,19 +126,61 @@ def test_a_context_behind_the_frames_is_found(tmp_path):
     assert read_records(write(tmp_path / "a.tfrecord", frames + context)).labels.tolist() == [1]
 
 
-def test_a_context_longer_than_the_first_bytes_is_found(tmp_path, monkeypatch):
+def test_a_context_longer_than_the_first_bytes_is_found(tmp_path):
     made = tf.train.SequenceExample.FromString(example(1))
     made.context.feature["WAVEFORM/feature/floats"].float_list.value[:] = [0.0] * 50_000
     path = write(tmp_path / "a.tfrecord", made.SerializeToString())
-    monkeypatch.setattr(sequence_examples.framing, "read_record", None)
     assert read_records(path).labels.tolist() == [1]
 
 
+def test_a_damaged_context_is_an_error(tmp_path):
+    path = write(tmp_path / "a.tfrecord", example(1))
+    content = bytearray(path.read_bytes())
+    for position in range(12, 16):
+        path.write_bytes(content[:position] + b"\xff" + content[position + 1 :])
+        with pytest.raises(ValueError, match="byte 0 of '.*tfrecord' .*not match its checksum"):
+            read_records(path)
+
+
+def test_records_at_urls_are_listed(tmp_path):
+    system, url = fsspec.filesystem("memory"), "memory://listed/ours"
+    with system.open("/listed/ours/a.tfrecord", "wb") as file:
+        written = write_record(file, make_example(np.zeros((2, 8, 8, 3), np.uint8), [1], "ab", "v"))
+        size = file.tell()
+    system.pipe_file("/listed/ours/a.tfrecord" + INDEX_SUFFIX, encode_index([written]))
+    assert read_records(url).paths == read_records(f"{url}/a.tfrecord").paths
+    assert read_records([f"{url}/"]).paths == (f"{url}/a.tfrecord@0",)
+    assert read_records(url).class_names == ("0", "b")
+    entry = {"bytes": size, "records": [{"offset": 0, "labels": [1]}]}
+    manifest = {
+        "format": "keras_nonlocal records 1",
+        "classes": ["a", "b", "c"],
+        "multi_label": False,
+        "shards": {"a.tfrecord": entry},
+    }
+    system.pipe_file("/listed/ours/manifest.json", json.dumps(manifest).encode())
+    for paths in (url, f"{url}/a.tfrecord"):
+        videos = read_records(paths)
+        assert (videos.class_names, videos.labels.tolist()) == (("a", "b", "c"), [1])
+        assert probe_video(videos.paths[0]).frames == 2
+    system.pipe_file("/listed/ours/a.tfrecord", b"short")
+    with pytest.raises(ValueError, match="it has 5 bytes; the manifest beside it says"):
+        read_records(url)
+    system.rm_file("/listed/ours/a.tfrecord")
+    with pytest.raises(FileNotFoundError, match="a.tfrecord' is missing; the manifest"):
+        read_records(url)
+    with pytest.raises(FileNotFoundError, match="no file of records 'memory://nowhere'"):
+        read_records("memory://nowhere")
+    with pytest.raises(ValueError, match="preparation was broken off"):
+        system.makedirs("/listed/begun/.preparing")
+        read_records("memory://listed/begun")
+
+
 def test_events_are_read(tmp_path):
-    made = sequence_examples.make_example(
+    made = make_example(
         np.zeros((2, 8, 8, 3), np.uint8), [0, 1], ["a", "b"], "v", events=[(1, 0.5, 2.25)]
     )
-    videos = read_records(write(tmp_path / "a.tfrecord", sequence_examples.serialize(made)))
+    videos = read_records(write(tmp_path / "a.tfrecord", made.SerializeToString()))
     assert videos.events == (((1, 0.5, 2.25),),)
 
 
@@ -152,7 +199,7 @@ ERRORS = {
     "one name twice": (
         [example(0, names=["a"]), example(1, names=["a"])],
         None,
-        "names of their own. Received: 'a' twice",
+        "must be distinct. Received: 'a' twice",
     ),
     "unknown name": (
         [example(0, names=["a"])],

@@ -22,10 +22,8 @@ def videos_of(count, root="/data", classes=2):
         (40, {}, [3] * 8 + [2] * 8),
         (1000, {}, [32] * 8 + [31] * 24),
         (10, {"shards": 4}, [3, 3, 2, 2]),
-        (10, {"videos_per_shard": 4}, [4, 3, 3]),
-        (8, {"videos_per_shard": 4}, [4, 4]),
     ],
-    ids=["few", "some", "many", "shards", "videos_per_shard", "videos_per_shard, even"],
+    ids=["few", "some", "many", "shards"],
 )
 def test_each_video_is_in_one_shard(count, options, sizes):
     shards = make_plan(videos_of(count), **options).shards
@@ -104,8 +102,6 @@ def test_another_list_is_another_plan(other):
 ERRORS = {
     "shards": ({"shards": 9}, "`shards` must be at least 1 and at most 8. Received: shards=9"),
     "no shards": ({"shards": 0}, "Received: shards=0"),
-    "videos_per_shard": ({"videos_per_shard": 0}, "`videos_per_shard` must be at least 1. Rec"),
-    "both": ({"shards": 2, "videos_per_shard": 2}, "must not both be given.*Leave one out"),
     "short_side": ({"short_side": 0}, "`short_side` must be at least 1. Received: short_side=0"),
     "quality": ({"quality": 101}, "`quality` must be at least 1 and at most 100"),
     "fps": ({"fps": 0}, "`fps` must be a positive number .* Received: fps=0"),

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_nonlocal.lists.video_list import VideoList
 from keras_nonlocal.prepare.convert import convert_shard, convert_video, make_plan
 from keras_nonlocal.prepare.manifest import OutputFolder, load_shards
-from keras_nonlocal.video.frame_folders import FrameFolder
+from keras_nonlocal.video.images import FrameFolder
 from keras_nonlocal.video.open import decode_frames, open_video, probe_video
 from tests.made_videos import moving_bars
 
@@ -23,7 +23,7 @@ def load_shard(plan, number, folder):
 
 
 def stored(plan, video):
-    return tf.train.SequenceExample.FromString(convert_video(plan, video)[0])
+    return convert_video(plan, video)
 
 
 def pictures_in(example):
@@ -134,6 +134,7 @@ def test_the_same_shard_made_twice_at_a_time_is_the_same(videos, tmp_path):
     assert sorted(files_in(tmp_path)) == [
         ".preparing/videos-00000-of-00002.tfrecord.json",
         "videos-00000-of-00002.tfrecord",
+        "videos-00000-of-00002.tfrecord.idx",
     ]
 
 
@@ -169,9 +170,13 @@ def test_a_vanished_video_is_noted(broken, tmp_path):
     assert failure["state"] is None
 
 
-def test_raising_leaves_nothing_of_the_shard(broken, tmp_path):
-    with pytest.raises(ValueError, match="03.mp4' cannot be read"):
-        convert_shard(make_plan(broken, shards=1), 0, tmp_path / "out", on_error="raise")
+def test_a_report_that_raises_leaves_nothing_of_the_shard(broken, tmp_path):
+    def report(name, reason):
+        if reason:
+            raise RuntimeError(name)
+
+    with pytest.raises(RuntimeError, match="03.mp4"):
+        convert_shard(make_plan(broken, shards=1), 0, tmp_path / "out", report)
     assert files_in(tmp_path / "out") == {}
 
 

@@ -1,5 +1,6 @@
 """Healthy files that few programs write give FFmpeg's frames: all of them, in order."""
 
+import fractions
 import struct
 
 import av
@@ -220,6 +221,63 @@ def with_ten_bits(content):
     return made + content[-(-at // 8) :]
 
 
+def in_fields(path, first=0):
+    """H.264 of which each field is a packet, as camcorders and broadcasters write it.
+
+    Frames before number `first` are coded as frames, in one packet.
+    """
+    generator, units = np.random.default_rng(0), []
+    sequence = [("u", 77, 8), ("u", 0, 8), ("u", 30, 8)]  # Main profile, level 3
+    # 16x32 pixels, order of showing as coded, frames may be fields
+    sequence += [("e", 0)] * 2 + [("e", 2), ("e", 1), ("u", 0, 1), ("e", 0), ("e", 0)]
+    sequence += [("u", 0, 1), ("u", 0, 1), ("u", 1, 1), ("u", 0, 2)]
+    picture = [("e", 0), ("e", 0), ("u", 0, 2), ("e", 0), ("e", 0), ("e", 0), ("u", 0, 3)]
+    picture += [("e", 0)] * 3 + [("u", 0b100, 3)]
+    for number in range(15):
+        anew = number % 5 == 0
+        if anew:
+            units += [unit(0x67, sequence), unit(0x68, picture)]
+        for field in range(2) if number >= first else [None]:
+            begins = anew and not field
+            head = [("e", 0), ("e", 7), ("e", 0), ("u", number % 5, 4)]
+            head += [("u", 0, 1)] if field is None else [("u", 1, 1), ("u", field, 1)]
+            head += [("e", number // 5)] if begins else []
+            head += [("u", 0, 2 if begins else 1), ("e", 0), ("e", 1)]
+            blocks = generator.integers(16, 236, (2 if field is None else 1, 384), np.uint8)
+            units.append(unit(0x65 if begins else 0x61, head, blocks))
+    source = path.with_name("source.h264")
+    source.write_bytes(b"".join(units))
+
+    def edit(packets):
+        assert len(packets) == 2 * 15 - first
+        time = 0
+        for number, packet in enumerate(packets):
+            packet.pts = packet.dts = time
+            packet.duration = 2 if number < first else 1
+            packet.time_base = fractions.Fraction(1, 50)
+            time += packet.duration
+            yield packet
+
+    return remux(source, path, edit)
+
+
+def unit(kind, fields, blocks=()):
+    """A unit of H.264 of fixed ("u") and exponential ("e") numbers and raw macroblocks."""
+    bits = ""
+    for coding, value, *width in fields:
+        coded = f"{value + 1:b}"
+        bits += f"{value:0{width[0]}b}" if coding == "u" else "0" * (len(coded) - 1) + coded
+    for block in blocks:
+        bits += "000011010"  # a macroblock of samples
+        bits += "0" * (-len(bits) % 8) + "".join(f"{value:08b}" for value in block)
+    bits += "1"
+    bits += "0" * (-len(bits) % 8)
+    content = bytes(int(bits[place : place + 8], 2) for place in range(0, len(bits), 8))
+    for last in range(4):
+        content = content.replace(bytes([0, 0, last]), bytes([0, 0, 3, last]))
+    return b"\x00\x00\x00\x01" + bytes([kind]) + content
+
+
 def plain(codec, **options):
     def make(path):
         return write(path, PICTURES, codec, **options)
@@ -233,6 +291,9 @@ ODD = {
     "packed-b-frames-mkv": ("a.mkv", packed),
     "packed-b-frames-mp4": ("a.mp4", packed),
     "packed-b-frames-avi": ("a.avi", packed),
+    "in-fields-mp4": ("a.mp4", in_fields),
+    "in-fields-mkv": ("a.mkv", in_fields),
+    "in-fields-later": ("a.mp4", lambda path: in_fields(path, 10)),
     "interlaced": ("a.mp4", plain("libx264", g=10, **{"x264-params": "tff=1"})),
     "edit-from-a-key-frame": ("a.mp4", lambda p: edited(p, [(0.8, 0.8)])),
     "edit-between-key-frames": ("a.mp4", lambda p: edited(p, [(0.8, 0.52)])),

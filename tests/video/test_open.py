@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 import keras_nonlocal
-from keras_nonlocal.video.frame_folders import FrameFolder
+from keras_nonlocal.video.images import FrameFolder
 from keras_nonlocal.video.open import VideoFile, decode_frames, open_video, probe_video
 from keras_nonlocal.video.records import Record
 from tests.made_videos import decode_whole, moving_bars, write

@@ -3,10 +3,11 @@
 import gzip
 import os
 
+import fsspec
 import pytest
 import tensorflow as tf
 
-from keras_nonlocal.video import framing
+from keras_nonlocal.video import tfrecord
 
 RECORDS = [b"", b"a", bytes(range(256)) * 40, "跑".encode() * 1000]
 
@@ -24,20 +25,34 @@ def file(tmp_path):
 
 
 def offsets_of(path):
-    return [offset for offset, _ in framing.scan_records(path, head=0)]
+    return [offset for offset, _, _ in tfrecord.scan_records(path)]
 
 
 def test_records_of_tensorflow_are_read(file):
-    assert [framing.read_record(file, offset) for offset in offsets_of(file)] == RECORDS
+    assert [tfrecord.read_record(file, offset) for offset in offsets_of(file)] == RECORDS
 
 
 def test_files_equal_those_of_tensorflow(file):
-    written = b"".join(part for record in RECORDS for part in framing.frame_record(record))
+    written = b"".join(part for record in RECORDS for part in tfrecord.frame_record(record))
     assert written == file.read_bytes()
 
 
-def test_scanning_reads_the_first_bytes_of_each_record(file):
-    assert [head for _, head in framing.scan_records(file, head=3)] == [r[:3] for r in RECORDS]
+def test_scanning_leaves_the_file_at_the_data_of_each_record(file):
+    heads = [(n, file.read(min(n, 3))) for _, n, file in tfrecord.scan_records(file)]
+    assert heads == [(len(record), record[:3]) for record in RECORDS]
+
+
+def test_urls_are_read_as_files_are(file):
+    fsspec.filesystem("memory").pipe_file("/records/a.tfrecord", file.read_bytes())
+    url = "memory://records/a.tfrecord"
+    assert offsets_of(url) == offsets_of(file)
+    assert [tfrecord.read_record(url, offset) for offset in offsets_of(url)] == RECORDS
+    ranges = [(40, 7), (3, 100), (file.stat().st_size - 2, 9)]
+    assert tfrecord.read_ranges(url, ranges) == tfrecord.read_ranges(file, ranges)
+    assert tfrecord.read_ranges(file, ranges)[1] == file.read_bytes()[3:103]
+    for read in (tfrecord.read_record, lambda url, start: tfrecord.read_ranges(url, [(start, 1)])):
+        with pytest.raises(FileNotFoundError, match="no file of records 'memory://nowhere/a'"):
+            read("memory://nowhere/a", 0)
 
 
 def test_a_damaged_record_is_named(file):
@@ -46,8 +61,8 @@ def test_a_damaged_record_is_named(file):
     data[offset + 12 + 5000] ^= 1
     file.write_bytes(data)
     with pytest.raises(ValueError, match=rf"byte {offset} of '.*a.tfrecord'.* checksum"):
-        framing.read_record(file, offset)
-    assert framing.read_record(file, offsets_of(file)[3]) == RECORDS[3]
+        tfrecord.read_record(file, offset)
+    assert tfrecord.read_record(file, offsets_of(file)[3]) == RECORDS[3]
 
 
 @pytest.mark.parametrize("missing", [1, 4, 3000], ids=["one byte", "checksum", "data"])
@@ -67,13 +82,13 @@ def test_a_file_truncated_in_a_header_says_so(file):
 
 def test_an_offset_within_a_record_is_an_error(file):
     with pytest.raises(ValueError, match="byte 7 of .* no record begins there"):
-        framing.read_record(file, 7)
+        tfrecord.read_record(file, 7)
 
 
 def test_another_kind_of_file_is_an_error(tmp_path):
     (tmp_path / "a.tfrecord").write_text("no record at all, only a text")
     with pytest.raises(ValueError, match="the file is no TFRecord file"):
-        framing.read_record(tmp_path / "a.tfrecord", 0)
+        tfrecord.read_record(tmp_path / "a.tfrecord", 0)
 
 
 def test_a_compressed_file_is_to_be_decompressed(file):
@@ -84,10 +99,10 @@ def test_a_compressed_file_is_to_be_decompressed(file):
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no file of records '.*nothing'"):
-        framing.read_record(tmp_path / "nothing", 0)
+        tfrecord.read_record(tmp_path / "nothing", 0)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="pipe' is no file of records: it is no ordinary file"):
-        framing.read_record(tmp_path / "pipe", 0)
+    with pytest.raises(ValueError, match="pipe' is not a regular file"):
+        tfrecord.read_record(tmp_path / "pipe", 0)

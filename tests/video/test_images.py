@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_nonlocal.video.frame_folders import FrameFolder
+from keras_nonlocal.video.images import FrameFolder
 from keras_nonlocal.video.open import open_video
 from keras_nonlocal.video.pyav import resize_frames
 from tests.made_videos import moving_bars
@@ -113,13 +113,15 @@ def test_frames_of_several_sizes_are_refused(folder, read):
         _ = video.decode([2, 7]) if read == "decode" else list(video.iterate())
 
 
+@pytest.mark.parametrize("kept", [-2, -9, 2 / 3, 1 / 3])
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
-def test_truncated_picture_is_named(tmp_path, name):
+def test_truncated_picture_is_named(tmp_path, name, kept):
     save(tmp_path / name, FRAMES[0])
     content = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(content[: len(content) * 2 // 3])
-    with pytest.raises(ValueError, match=f"'{tmp_path}' cannot be read: '{name}' is no whole"):
-        FrameFolder(tmp_path).decode([0])
+    (tmp_path / name).write_bytes(content[: kept if kept < 0 else int(len(content) * kept)])
+    for short_side in (None, 12):
+        with pytest.raises(ValueError, match=f"'{tmp_path}' cannot be read: '{name}' is no whole"):
+            FrameFolder(tmp_path).decode([0], short_side)
 
 
 def test_picture_that_vanished_is_named(folder):
