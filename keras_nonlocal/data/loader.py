@@ -98,8 +98,8 @@ class ClipLoader:
         Returns:
             A `tf.data.Dataset` of `(clips, labels)`; of `(clips, labels, sample_weight)` with
             `class_weight` or a padded share; of clips alone with `label_mode=None`. Clips are RGB
-            pixels from 0 to 255, uint8 `(batch, frames, height, width, 3)`, float32 where `color`,
-            `augment` or `mix` make them so. Labels are int32 `(batch,)`, or float32
+            pixels from 0 to 255, uint8 `(batch, frames, height, width, 3)`, unless `augment` or
+            `mix` make floats of them. Labels are int32 `(batch,)`, or float32
             `(batch, classes)`.
 
         Raises:

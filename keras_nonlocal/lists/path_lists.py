@@ -3,6 +3,7 @@
 import os
 import re
 
+import fsspec
 import numpy as np
 
 from keras_nonlocal.lists.classes import multi_hot, number_labels
@@ -22,8 +23,9 @@ _COLUMNS = {
     "path": "path video_path filepath filename file_name file frame_dir directory dir folder video "
     "videos video_name video_id name",
     "length": "length num_frames total_frames n_frames nframes frames",
-    "start": "start start_frame start_seconds start_sec start_time time_start t_start begin",
-    "end": "end end_frame stop_frame end_seconds end_sec end_time time_end t_end stop",
+    "start": "start start_frame start_frames start_seconds start_sec start_time time_start t_start "
+    "begin",
+    "end": "end end_frame end_frames stop_frame end_seconds end_sec end_time time_end t_end stop",
     "label": "label label_id class_id target class category action class_name label_name",
     "labels": "labels classes",
 }
@@ -333,6 +335,10 @@ def _locate(paths):
         if folder not in listings:
             listings[folder] = _list_names(folder)
         name = listings[folder].get(name)
+        if name is None and is_url(path):
+            # Web servers seldom list their folders.
+            system, own = fsspec.url_to_fs(path)
+            return path if system.exists(own) else None
         return None if name is None else join(folder, name)
 
     found = []
@@ -347,6 +353,8 @@ def _locate(paths):
 def _list_names(folder):
     """Returns what a name stands for in a folder: itself, or the file without its suffix."""
     try:
+        if folder.startswith(("http:", "https:")):
+            return {}
         if is_url(folder):
             folders, files, _ = list_entries(folder)
             names = sorted([*folders, *files])

@@ -41,6 +41,8 @@ def read_lines(file):
     file, number = os.fspath(file), 1
     try:
         with fsspec.open(file, "rb") if is_url(file) else open(file, "rb") as lines:
+            # Web servers seldom seek.
+            lines = io.BytesIO(lines.read()) if is_url(file) else lines
             if lines.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
                 lines.seek(0)
                 lines = io.BytesIO(lines.read().decode("utf-16").encode())

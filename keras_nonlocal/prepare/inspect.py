@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_nonlocal.data import ClipSpec, VideoList
 from keras_nonlocal.data.workers import count_cores
+from keras_nonlocal.files import is_url
 from keras_nonlocal.lists.path_lists import read_list
 from keras_nonlocal.video.open import open_video
 
@@ -164,7 +165,7 @@ def open_listed(videos, index):
 
 
 def write_list(path, videos):
-    """Writes `path,label` rows for `read_list`, with absolute paths.
+    """Writes `path,label` rows for `read_list`, with absolute paths, and segments.
 
     Args:
         path: path of the file, which is replaced if it exists. It is also left there if `videos`
@@ -176,8 +177,8 @@ def write_list(path, videos):
         videos or the classes are not in alphabetical order; then pass `class_names` to it.
 
     Raises:
-        ValueError: if a list cannot hold the videos: they are records, have several classes, or
-            have names that begin or end with spaces.
+        ValueError: if a list cannot hold the videos: they are records, have several classes
+            or events, or have names that begin or end with spaces.
 
     Example:
 
@@ -186,21 +187,32 @@ def write_list(path, videos):
     write_list("readable.csv", videos.select(survey.readable))
     ```
     """
+    if videos.events is not None:
+        raise ValueError(
+            "`videos` must have no events to be written as a list. Remove the unreadable ones from "
+            "the file that lists them."
+        )
     if videos.multi_label:
         raise ValueError(
             "`videos` must have one class each to be written as a list. Received: several classes "
             "per video. Remove the unreadable ones from the file that lists them."
         )
-    paths = [os.path.abspath(each) for each in videos.paths]
+    paths = [each if is_url(each) else os.path.abspath(each) for each in videos.paths]
     names = _first_names(videos)
+    columns = {"path": paths, "label": names}
+    if videos.segments is not None:
+        for name, times in zip(("start", "end"), videos.segments.T, strict=True):
+            texts = ["" if np.isinf(time) else repr(float(time)) for time in times]
+            columns[f"{name}_{videos.time_unit}"] = texts
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        csv.writer(file).writerows([("path", "label"), *zip(paths, names, strict=True)])
+        csv.writer(file).writerows([list(columns), *zip(*columns.values(), strict=True)])
     # Names may hold anything; whether a list can hold them is what its reader finds.
     try:
         again = read_list(path)
     except (OSError, ValueError) as fault:
         raise ValueError(f"`videos` cannot be written as a list: {fault}") from fault
-    if list(again.paths) != paths or _first_names(again) != names:
+    same = list(again.paths) == paths and _first_names(again) == names
+    if not same or not np.array_equal(again.segments, videos.segments):
         raise ValueError(
             "`videos` cannot be written as a list, since names of files or classes begin or end "
             "with spaces. Rename these, or remove the unreadable videos where they are."
@@ -209,8 +221,8 @@ def write_list(path, videos):
 
 
 def _first_names(videos):
-    """Returns the class name of each video, empty for those without a label."""
-    return [(class_names(videos, index) or [""])[0] for index in range(len(videos))]
+    """Returns the class name of each video, "-1" for those without a label."""
+    return [(class_names(videos, index) or ["-1"])[0] for index in range(len(videos))]
 
 
 def _look_at(videos, index, deep):

@@ -23,7 +23,7 @@ from fsspec.implementations.local import LocalFileSystem
 from keras_nonlocal.data.record_lists import FORMAT, MANIFEST, UNFINISHED
 from keras_nonlocal.files import PART, atomic_write, is_url, locked, sync_folder
 
-_SHARD = re.compile(r"videos-\d{5,}-of-\d{5,}\.tfrecord(\.json|\.idx\.npz)?")
+_SHARD = re.compile(r"videos-\d{5,}-of-\d{5,}\.tfrecord(\.json|\.idx)?")
 _SETTINGS = f"{UNFINISHED}/settings.json"
 
 

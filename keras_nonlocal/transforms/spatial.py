@@ -247,7 +247,8 @@ def _words(name):
 def _log_table(classes, table):
     pairs = [f"{classes[i]!r} and {classes[j]!r}" for i, j in enumerate(table) if i < j]
     never = [repr(classes[i]) for i, j in enumerate(table) if j == -1]
-    _LOG.info("Mirrored clips exchange the labels of: %s.", "; ".join(pairs) or "no classes")
+    if pairs:
+        _LOG.info("Mirrored clips exchange the labels of: %s.", "; ".join(pairs))
     if never:
         _LOG.warning(
             "Clips of these classes are never mirrored, as their names may tell left from right "

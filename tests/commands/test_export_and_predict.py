@@ -145,7 +145,7 @@ def test_few_videos_give_several_clips_each_to_calibrate_by(work, capsys):
     code, out, noise = run(capsys, "export", *words)
     assert code == 0, noise
     words = " ".join(out.split())
-    assert "7 clips (clips held out from calibration)" in words and "clips_per_video=10" in words
+    assert "7 clips (clips held out from calibration)" in words and "num_clips=10" in words
 
 
 def test_an_export_that_does_not_tell_how_clips_are_prepared_says_so(work, capsys):

@@ -365,7 +365,7 @@ def test_charades_ends_in_a_sigmoid(given, capsys, monkeypatch):
     code, printed, noise = run(capsys, *WORDS, "--recipe", "charades")
     assert code == 0, noise
     assert 'classifier_activation="sigmoid"' in printed
-    assert given["training"].element_spec[1].shape == (2, 2)
+    assert given["training"].dataset().element_spec[1].shape == (2, 2)
 
 
 def test_weights_of_a_model_file_are_transferred(given, folder, capsys):
@@ -473,7 +473,7 @@ def test_the_batch_is_raised_to_divide_by_the_devices(given, capsys, monkeypatch
     words = [each for each in WORDS if each not in ("--batch-size", "2")]
     code, printed, noise = run(capsys, *words)
     assert code == 0, noise
-    assert given["training"].element_spec[0].shape[0] == 6
+    assert given["training"].dataset().element_spec[0].shape[0] == 6
     assert given["settings"]["batch_size"] == 6
     # The warm-up begins at a tenth.
     assert float(given["model"].optimizer.learning_rate) == pytest.approx(0.0005 * 6 / 4)
@@ -505,7 +505,7 @@ def test_a_name_brings_its_network_clip_and_crop(given, folder, capsys):
     code, printed, noise = run(capsys, *words, "--crop", "32")
     assert code == 0, noise
     assert given["model"].input_shape == (None, 8, 32, 32, 3)
-    assert given["training"].element_spec[0].shape[1:] == (8, 32, 32, 3)
+    assert given["training"].dataset().element_spec[0].shape[1:] == (8, 32, 32, 3)
     settings = json.loads((folder / "runs/first/run.json").read_text())["settings"]["settings"]
     facts = {name: settings[name] for name in ("network", "depth", "width")}
     assert facts == {"network": "NLI3D", "depth": [1, 1, 1, 1], "width": 16}

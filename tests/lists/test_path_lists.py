@@ -1,7 +1,10 @@
 """Lists of a path and a label a row, in the forms of many projects."""
 
+import functools
+import http.server
 import logging
 import os
+import threading
 
 import fsspec
 import numpy as np
@@ -469,6 +472,23 @@ def test_read_list_reads_urls():
     videos = read_list("memory://lists/list.csv", "memory://lists/videos", missing="drop")
     assert videos.paths == ("memory://lists/videos/a.mp4", "memory://lists/videos/sub/d.webm")
     assert videos.labels.tolist() == [1, 0]
+
+
+def test_read_list_asks_web_servers_for_each_video(root):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=root)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            write(root / "list.txt", "sub/d.webm 1\ngone.mp4 0\n")
+            videos = read_list(f"{url}/list.txt", missing="drop")
+        finally:
+            server.shutdown()
+    assert videos.paths == (f"{url}/sub/d.webm",)
 
 
 def test_frame_list_gives_folders_with_the_labels_of_all_frames(tmp_path):

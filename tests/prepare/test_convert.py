@@ -87,7 +87,7 @@ def test_the_folder_holds_shards_and_manifest_alone(prepared):
         *(
             f"videos-{number:05}-of-00004.tfrecord{suffix}"
             for number in range(4)
-            for suffix in ("", ".idx.npz")
+            for suffix in ("", ".idx")
         ),
     ]
     assert not (prepared / ".preparing").exists()
@@ -322,9 +322,9 @@ def test_overwriting_removes_what_was_prepared_and_nothing_else(videos, prepared
         "manifest.json",
         "notes.txt",
         "videos-00000-of-00002.tfrecord",
-        "videos-00000-of-00002.tfrecord.idx.npz",
+        "videos-00000-of-00002.tfrecord.idx",
         "videos-00001-of-00002.tfrecord",
-        "videos-00001-of-00002.tfrecord.idx.npz",
+        "videos-00001-of-00002.tfrecord.idx",
         "videos.tfrecord",
     ]
     assert len(read_records(prepared)) == 12

@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -269,6 +270,30 @@ IMPOSSIBLE = {
 def test_what_a_list_cannot_say_is_refused(names, labels, classes, tmp_path):
     videos = videos_at(tmp_path, names, labels, classes)
     with pytest.raises(ValueError, match="`videos` (cannot|must have)"):
+        inspect.write_list(tmp_path / "list.csv", videos)
+
+
+@pytest.mark.parametrize("unit", ["seconds", "frames"])
+def test_a_written_list_keeps_segments_and_videos_without_labels(unit, tmp_path):
+    (tmp_path / "a.mp4").touch()
+    fsspec.filesystem("memory").pipe("/written/b.mp4", b"")
+    videos = VideoList(
+        [tmp_path / "a.mp4", tmp_path / "a.mp4", "memory://written/b.mp4"],
+        [0, -1, 0],
+        ["run"],
+        segments=[(0, 4), (4, 9), (2, np.inf)],
+        time_unit=unit,
+    )
+    assert inspect.write_list(tmp_path / "list.csv", videos)
+    again = read_list(tmp_path / "list.csv")
+    assert (again.paths, again.time_unit) == (videos.paths, unit)
+    assert again.labels.tolist() == [0, -1, 0]
+    np.testing.assert_array_equal(again.segments, videos.segments)
+
+
+def test_events_are_refused_by_a_list(tmp_path):
+    videos = VideoList([tmp_path / "a.mp4"], [0], ["run"], events=[[(0, 0, 1)]])
+    with pytest.raises(ValueError, match="must have no events"):
         inspect.write_list(tmp_path / "list.csv", videos)
 
 

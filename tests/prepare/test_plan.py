@@ -59,6 +59,8 @@ def test_names_are_urls_below_the_root():
         "a/1/1.mp4",
     )
     assert make_plan(videos_of(2, "gs://bucket/a")).settings == make_plan(videos_of(2)).settings
+    with pytest.raises(ValueError, match="root='gs://other', a video 'gs://bucket/a/0/0.mp4'"):
+        make_plan(videos_of(2, "gs://bucket/a"), root="gs://other")
 
 
 def test_names_are_paths_below_the_root():

@@ -134,7 +134,7 @@ def test_the_same_shard_made_twice_at_a_time_is_the_same(videos, tmp_path):
     assert sorted(files_in(tmp_path)) == [
         ".preparing/videos-00000-of-00002.tfrecord.json",
         "videos-00000-of-00002.tfrecord",
-        "videos-00000-of-00002.tfrecord.idx.npz",
+        "videos-00000-of-00002.tfrecord.idx",
     ]
 
 

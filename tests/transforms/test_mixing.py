@@ -163,7 +163,7 @@ def test_draws_differ(mix, seeded):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
-def test_mix_or_cut_mixes_up_the_share_it_is_told(share):
+def test_mixup_or_cutmix_applies_mixup_to_its_share(share):
     mix = transforms.mixup_or_cutmix(4, mixup_share=share)
     clips = plain_batch()
     mixed = [
