@@ -180,7 +180,7 @@ def write_validation(run, chosen, training, validation):
         given = itertools.chain(*((key, value) for key, value in options.items() if value))
         return [chosen.validation, *given]
     segments = validation.segments is not None
-    if validation.multi_label or segments or "@" in "".join(validation.paths):
+    if validation.multi_label or segments or validation.events or "@" in "".join(validation.paths):
         # No list can say it; all videos are better than none.
         return [chosen.source]
     path = os.path.join(run, VALIDATION)
