@@ -81,7 +81,7 @@ def test_a_known_network_is_tested_and_reported(known):
     }
     report = json.loads((root / "test" / "report.json").read_text())
     assert report["title"] == "camera_motion on videos"
-    assert report["settings"]["short_side"] == report["settings"]["crop"] == 73
+    assert report["settings"]["scale"] == report["settings"]["size"] == 73
     assert f"top-1       {report['numbers']['top_1']:.2%}" in out
     assert "2 clips of 8x2, 3 crops of 73 pixels" in out
     # The two classes of the folder have the numbers that they have in the network.

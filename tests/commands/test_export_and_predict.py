@@ -255,7 +255,7 @@ def test_a_video_that_cannot_be_read_does_not_stop_the_others(work, capsys):
         ),
         (
             ("export", "a.keras", "--to", "x", "--clips", "videos/a/0.mp4", *TOLD),
-            "one video. Give one of these.\n",
+            "one video. Pass one of these.\n",
         ),
         (("export", "a.keras", "--to", "x", "--classes", "nothing"), "There is no file 'nothing'"),
         (("export", "a.keras", "--to", "x", "--clip", "4by2"), "--clip must be frames x stride"),

@@ -662,7 +662,9 @@ def test_other_faults_are_not_hidden(given, monkeypatch):
 
 def test_a_broken_video_is_named_in_one_line(given, videos, capsys, monkeypatch):
     os.truncate(videos / "run" / "4.mp4", 300)
-    monkeypatch.setattr(fitting, "train", lambda model, training, *_, **options: list(training))
+    monkeypatch.setattr(
+        fitting, "train", lambda model, training, *_, **options: list(training.dataset(0))
+    )
     code, _, noise = run(capsys, *WORDS, "--recipe", "kinetics")
     assert code == 1
     assert re.fullmatch(r"keras-nonlocal: error: .*'videos/run/4.mp4' cannot be read.*\n", noise)

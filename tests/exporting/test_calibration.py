@@ -44,7 +44,9 @@ def test_clips_of_several_sizes_are_refused():
 
 @pytest.mark.parametrize("given", ["videos", pathlib.Path("videos"), {"clips": CLIPS}, object()])
 def test_what_holds_no_clips_is_refused(given):
-    with pytest.raises(ValueError, match=r"`clips` must be an array of clips or a tf.data.*clip_d"):
+    with pytest.raises(
+        ValueError, match=r"`clips` must be an array of clips or a tf.data.*evaluation_clips"
+    ):
         take_clips(given, SHAPE)
 
 
