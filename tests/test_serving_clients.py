@@ -204,7 +204,7 @@ def expected(model, clips):
     """The network's answers to clips whose short side, 48, is made 37 and cut to 32."""
 
     def prepare(clip):
-        sides = 37, round(clip.shape[2] * 37 / 48)
+        sides = 37, clip.shape[2] * 37 // 48
         resized = tf.round(tf.image.resize(clip.astype("float32"), sides, antialias=True))
         return transforms.center_crop(32)(resized)
 

@@ -31,8 +31,10 @@ def read_clip(path, frames=8, stride=8, start=0, short_side=256):
         decoded = list(itertools.islice(container.decode(stream), start, start + span))
     if not decoded:
         raise SystemExit(f"{path} has no frame number {start}. Lower --start.")
-    scale = min(short_side / min(decoded[0].height, decoded[0].width), 1)
-    size = round(decoded[0].width * scale), round(decoded[0].height * scale)
+    width, height = decoded[0].width, decoded[0].height
+    short = min(width, height)
+    wanted = min(short, short_side)
+    size = width * wanted // short, height * wanted // short
     return np.stack(
         [
             decoded[number % len(decoded)]
