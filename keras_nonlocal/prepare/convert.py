@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import operator
 import os
 import threading
 
@@ -129,7 +130,9 @@ def make_plan(
     order = sorted(range(len(videos)), key=lambda video: _digest([int(seed), video, names[video]]))
     # The lengths differ by one at most.
     parts = tuple(tuple(order[number::shards]) for number in range(shards))
-    return Plan(videos, names, parts, short_side, quality, fps, seed)
+    short_side = None if short_side is None else operator.index(short_side)
+    fps = None if fps is None else float(fps)
+    return Plan(videos, names, parts, short_side, operator.index(quality), fps, int(seed))
 
 
 def prepare_videos(
@@ -216,7 +219,7 @@ def merge_shards(plan, directory, max_broken=0.05):
         FileExistsError, BlockingIOError, OSError: as `prepare_videos`.
     """
     check_share("max_broken", max_broken)
-    with open_folder(plan, directory) as (folder, manifest):
+    with open_folder(plan, directory, merge=True) as (folder, manifest):
         return finish_folder(plan, folder, max_broken) if manifest is None else manifest
 
 

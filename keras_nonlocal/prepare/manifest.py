@@ -101,7 +101,7 @@ class OutputFolder:
 
 
 @contextlib.contextmanager
-def open_folder(plan, directory, overwrite=False, array=False):
+def open_folder(plan, directory, overwrite=False, array=False, merge=False):
     """Opens the output folder of a plan, a new one or one in which the plan was begun.
 
     Args:
@@ -110,6 +110,8 @@ def open_folder(plan, directory, overwrite=False, array=False):
         overwrite: whether to remove the shards and the manifest of an earlier preparation.
         array: whether other processes may write shards of the plan at the same time. Otherwise a
             local folder is locked, and unfinished files are removed at the end.
+        merge: whether nothing but the manifest is written. What killed runs left is then removed at
+            the end alone, since tasks that still run may be writing it.
 
     Yields:
         An `OutputFolder`, and the manifest if the plan is finished, else `None`.
@@ -143,7 +145,8 @@ def open_folder(plan, directory, overwrite=False, array=False):
                 raise BlockingIOError(
                     error.errno, "Another process prepares videos into this folder", folder.path
                 ) from error
-            _remove_unfinished(folder, lambda name: name.endswith(PART))
+            if not merge:
+                _remove_unfinished(folder, lambda name: name.endswith(PART))
         if overwrite:
             _remove_finished(folder)
         # Listed before the settings are read: other processes write these before their shards.

@@ -124,9 +124,13 @@ class IndexCache:
         with contextlib.suppress(OSError):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             temporary = f"{path}.{secrets.token_hex(4)}.part"
-            with open(temporary, "xb") as file:
-                file.write(_pack(index))
-            os.replace(temporary, path)
+            try:
+                with open(temporary, "xb") as file:
+                    file.write(_pack(index))
+                os.replace(temporary, path)
+            except OSError:
+                os.remove(temporary)
+                raise
             # One write in 16 looks after its subfolder, one of 256.
             if key[2] == "0":
                 _remove_oldest(os.path.dirname(path), _DISK_LIMIT // 256)
@@ -165,6 +169,8 @@ def _unpack(content):
     fields = json.loads(fields)
     numbers = np.frombuffer(arrays, np.int64)
     stamps, keys = np.cumsum(numbers[: fields["frames"]]), np.cumsum(numbers[fields["frames"] :])
+    if not len(keys):
+        raise ValueError("It holds no key frame.")
     return VideoIndex(**fields, stamps=stamps, keys=keys)
 
 

@@ -60,7 +60,8 @@ def open_stream(source, strict=True, is_cut=False, decoder=""):
     except MemoryError:
         raise
     except Exception as error:
-        if repr(name) in str(error):
+        # libav's own errors name the file, too, but may be of any kind.
+        if repr(name) in str(error) and not isinstance(error, av.FFmpegError):
             raise
         if isinstance(error, FileNotFoundError):
             raise missing_video(name) from None

@@ -506,6 +506,20 @@ def test_tasks_run_beside_each_other_and_a_run_without_shard_completes_them(
     assert files_in(tmp_path / "out") == files_in(prepared)
 
 
+def test_an_early_merge_does_no_harm_to_running_tasks(plan, prepared, tmp_path):
+    out = tmp_path / "out"
+
+    def merge_early(done, failed, total):
+        if done == 1:
+            with pytest.raises(FileNotFoundError, match="4 of 4 shards are missing"):
+                merge_shards(plan, out)
+
+    prepare_videos(plan, out, shard=(0, 2), workers=1, report=merge_early)
+    prepare_videos(plan, out, shard=(1, 2))
+    merge_shards(plan, out)
+    assert files_in(out) == files_in(prepared)
+
+
 def test_a_task_of_another_plan_is_refused(videos, plan, tmp_path):
     prepare_videos(plan, tmp_path, shard=(0, 4))
     with pytest.raises(FileExistsError, match="quality was 90, is 50"):

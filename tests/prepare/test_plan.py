@@ -1,5 +1,6 @@
 """A plan puts each video into one shard, and is the same whenever and wherever it is made."""
 
+import json
 import pickle
 
 import numpy as np
@@ -43,6 +44,13 @@ def test_the_seed_fixes_the_order():
     order = ((4, 1, 3, 2), (7, 0, 6, 5))
     assert make_plan(videos_of(8), shards=2, seed=0).shards == order
     assert make_plan(videos_of(8), shards=2, seed=1).shards != order
+
+
+def test_numbers_of_numpy_give_the_same_plan():
+    numbers = {"shards": 2, "short_side": 64, "quality": 80, "fps": 5, "seed": 3}
+    made = {name: np.float32(n) if name == "fps" else np.int32(n) for name, n in numbers.items()}
+    settings = make_plan(videos_of(8), **made).settings
+    assert json.loads(json.dumps(settings)) == make_plan(videos_of(8), **numbers).settings
 
 
 def test_the_plan_does_not_depend_on_where_the_videos_lie():

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import zlib
 
 import numpy as np
 import pytest
@@ -78,13 +79,15 @@ def test_strict_and_other_indexes_are_kept_apart(video, folder, scans):
     assert len(scans) == 2
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "other"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "other", "short"])
 def test_a_damaged_index_is_made_anew(video, folder, scans, monkeypatch, damage):
     made = index_video(str(video))
     (file,) = files_of(folder)
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     damaged = {"empty": b"", "cut": content[:50], "flipped": content, "other": b"{}"}
+    # Whole by its checksum, but with fewer numbers than frames.
+    damaged["short"] = zlib.compress(zlib.decompress(file.read_bytes())[:-80])
     file.write_bytes(damaged[damage])
     forget(monkeypatch)
     np.testing.assert_array_equal(index_video(str(video)).stamps, made.stamps)
@@ -98,6 +101,15 @@ def test_without_a_folder_to_write_to_memory_serves(video, folder, scans):
     folder.write_text("This is a file.")
     assert VideoFile(video).info.frames == VideoFile(video).info.frames == 50
     assert len(scans) == 1
+
+
+def test_nothing_stays_of_an_index_that_cannot_be_written(video, folder, scans, monkeypatch):
+    def refuse(*paths):
+        raise PermissionError("Windows does not replace files that are open.")
+
+    monkeypatch.setattr(index.os, "replace", refuse)
+    assert VideoFile(video).info.frames == 50
+    assert files_of(folder) == []
 
 
 def test_the_folder_is_below_that_of_keras(video, tmp_path, folder, monkeypatch):

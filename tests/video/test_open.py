@@ -134,6 +134,16 @@ def test_errors_name_the_file_object():
         probe_video(file)
 
 
+@pytest.mark.parametrize("name, reason", [("a.ts", "End of file"), ("a.mp4", "Invalid data")])
+def test_open_files_that_ffmpeg_refuses_raise_value_errors(tmp_path, name, reason):
+    path = write(tmp_path / name, moving_bars(5, 48, 64))
+    path.write_bytes(path.read_bytes()[: 9 * 188])
+    with open(path, "rb") as file:
+        for source in (path, file):
+            with pytest.raises(ValueError, match=f"'{path}' cannot be read: {reason}"):
+                probe_video(source)
+
+
 def test_files_are_decoded_where_neither_tensorflow_nor_keras_can_be_imported(video):
     # The package itself imports Keras, which a bare one in its place does not.
     code = """
