@@ -203,6 +203,9 @@ def _match_header(names):
 def _guess_columns(file, rows, separator):
     """Returns the columns of rows without a header, where only one reading is possible."""
     found = None
+    # Where all rows but the first hold a video file, the first may name columns.
+    files = [any(map(is_video_file, fields)) for _, fields in rows]
+    titled = len(files) > 1 and all(files[1:]) and not files[0]
     for line, fields in rows:
         fields = [field for field in fields if field]
         if separator != " ":
@@ -220,7 +223,7 @@ def _guess_columns(file, rows, separator):
                 # Folders of frames, or files named without their suffix.
                 words = {1: ["path", "label"], 2: ["path", "length", "label"]}.get(numbers)
                 words = ["path"] if len(fields) == 1 else words
-        if words is None or (found and words != found):
+        if words is None or (found and words != found) or (titled and len(words) > 1):
             raise ValueError(
                 f"{file!r}, line {line}: must be `path label` or `path` as all other rows, or "
                 f"`path length label` of folders of frames. Received: {fields}. Name the fields in "
