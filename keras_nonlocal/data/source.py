@@ -141,13 +141,17 @@ class ClipSource:
             what = "" if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: "
             raise ValueError(f"The video {path!r} cannot be read: {what}{error}") from error
 
-    def _read(self, index, generator):
-        video = self._open(index)
-        info, times = video.info, video.times
+    def choose_frames(self, index, video, generator):
+        """Returns the frame numbers of each clip of an open video, inside its segment."""
         first, stop = self._find_segment(index, video)
+        times = video.times
         if times is not None:
             times = times[first:stop] - times[first]
-        indices = first + self.sampler(stop - first, info.fps, generator, times)
+        return first + self.sampler(stop - first, video.info.fps, generator, times)
+
+    def _read(self, index, generator):
+        video = self._open(index)
+        indices = self.choose_frames(index, video, generator)
         low, high = self.scale
         short_side = None if low is None else int(generator.integers(low, high + 1))
         labels = np.stack([self.videos.labels[index]] * len(indices))
