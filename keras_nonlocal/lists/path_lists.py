@@ -162,6 +162,13 @@ def _find_columns(file, rows, separator, columns):
         _check_columns(names.values(), columns)
         return [names.get(name, "_") for name in header], header
     named = _match_header(header)
+    files = [any(map(is_video_file, fields)) for _, fields in rows]
+    if not (named or set(header) & _PATHS) and files[1:] and not files[0] and all(files[1:]):
+        raise ValueError(
+            f"{file!r}, line 1: must name a video file, as all other rows do, or the columns. "
+            f"Received: {header}. Pass `columns` by these names, such as "
+            f"{dict(zip(header, ('path', 'label'), strict=False))}."
+        )
     if columns is not None:
         columns = columns.split() if isinstance(columns, str) else list(columns)
         _check_columns(columns, columns)
@@ -203,9 +210,6 @@ def _match_header(names):
 def _guess_columns(file, rows, separator):
     """Returns the columns of rows without a header, where only one reading is possible."""
     found = None
-    # Where all rows but the first hold a video file, the first may name columns.
-    files = [any(map(is_video_file, fields)) for _, fields in rows]
-    titled = len(files) > 1 and all(files[1:]) and not files[0]
     for line, fields in rows:
         fields = [field for field in fields if field]
         if separator != " ":
@@ -223,7 +227,7 @@ def _guess_columns(file, rows, separator):
                 # Folders of frames, or files named without their suffix.
                 words = {1: ["path", "label"], 2: ["path", "length", "label"]}.get(numbers)
                 words = ["path"] if len(fields) == 1 else words
-        if words is None or (found and words != found) or (titled and len(words) > 1):
+        if words is None or (found and words != found):
             raise ValueError(
                 f"{file!r}, line {line}: must be `path label` or `path` as all other rows, or "
                 f"`path length label` of folders of frames. Received: {fields}. Name the fields in "

@@ -190,12 +190,15 @@ def test_read_list_does_not_guess_columns(root, text, line):
         read(root, text)
 
 
-@pytest.mark.parametrize("missing", ["raise", "drop"])
+@pytest.mark.parametrize("columns", [None, "path label"], ids=["guessed", "named"])
 @pytest.mark.parametrize("sign", [",", " "], ids=["comma", "space"])
-def test_read_list_takes_no_unknown_header_for_a_video(root, sign, missing):
+def test_read_list_takes_no_unknown_header_for_a_video(root, sign, columns):
     text = "clip,verb\na.mp4,run\nb.mp4,jump\n".replace(",", sign)
-    with pytest.raises(ValueError, match="line 1: must be .*'clip', 'verb'.*by `columns`"):
-        read(root, text, missing=missing)
+    message = r"line 1: must .*Pass `columns` .*\{'clip': 'path', 'verb': 'label'\}"
+    with pytest.raises(ValueError, match=message):
+        read(root, text, missing="drop", columns=columns)
+    videos = read(root, text, columns={"clip": "path", "verb": "label"})
+    assert videos.class_names == ("jump", "run") and videos.labels.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(
