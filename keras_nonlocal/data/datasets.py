@@ -13,9 +13,9 @@ from keras_nonlocal.data.clips import ClipSpec
 from keras_nonlocal.data.loader import ClipLoader, check_label_mode
 from keras_nonlocal.data.order import EvaluationOrder, TrainingOrder
 from keras_nonlocal.data.samplers import RandomClipSampler, UniformClipSampler
-from keras_nonlocal.data.source import ClipSource, check_count, check_size, check_videos
+from keras_nonlocal.data.source import ClipSource, check_count, check_size
 from keras_nonlocal.lists.folders import read_folder
-from keras_nonlocal.lists.video_list import VideoList
+from keras_nonlocal.lists.video_list import VideoList, check_video_list
 
 
 def training_clips(
@@ -340,7 +340,7 @@ def video_dataset_from_directory(
 def _read_list(videos):
     if isinstance(videos, (str, os.PathLike)):
         return read_videos(videos)
-    check_videos(videos)
+    check_video_list(videos)
     return videos
 
 

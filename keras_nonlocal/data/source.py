@@ -4,7 +4,7 @@ import operator
 
 import numpy as np
 
-from keras_nonlocal.lists.video_list import VideoList
+from keras_nonlocal.lists.video_list import check_video_list
 from keras_nonlocal.video.info import VideoInfo
 from keras_nonlocal.video.open import open_video, probe_video
 from keras_nonlocal.video.pyav import empty_pictures, resize_frames
@@ -67,7 +67,7 @@ class ClipSource:
                 "`sampler` must choose the frames of clips, as `UniformClipSampler` does. "
                 f"Received: sampler={sampler!r}. Pass for example RandomClipSampler('8x8')."
             )
-        check_videos(videos)
+        check_video_list(videos)
         if len(videos) == 0:
             raise ValueError(
                 "`videos` must hold at least one video. Received: an empty list. Look at what was "
@@ -269,15 +269,6 @@ def check_count(name, value):
     """Raises a `ValueError` unless an argument is a positive integer."""
     if not _is_count(value):
         raise ValueError(f"`{name}` must be an integer from 1. Received: {name}={value!r}.")
-
-
-def check_videos(videos):
-    """Raises a `ValueError` unless `videos` is a `VideoList`."""
-    if not isinstance(videos, VideoList):
-        raise ValueError(
-            f"`videos` must be a `VideoList`. Received: {videos!r}. Read it by `read_folder` or "
-            "`read_list`, or make it of paths and labels."
-        )
 
 
 def check_share(name, value):
