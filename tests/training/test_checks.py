@@ -186,7 +186,7 @@ def test_labels_outside_the_classes_are_told():
 def test_videos_without_labels_are_told():
     unlabeled = dataclasses.replace(VIDEOS, labels=[0, -1, 1])
     assert_told(
-        "labels for training.* label -1, none, for 1 of 3.*'b.mp4'", check_videos, unlabeled
+        "labels for training.* label -1, none, for 1 of 3.* 'b.mp4'", check_videos, unlabeled
     )
     assert_told("labels for validation", check_videos, VIDEOS, unlabeled)
 
