@@ -13,9 +13,9 @@ from keras_nonlocal.data.clips import ClipSpec
 from keras_nonlocal.data.loader import ClipLoader, check_label_mode
 from keras_nonlocal.data.order import EvaluationOrder, TrainingOrder
 from keras_nonlocal.data.samplers import RandomClipSampler, UniformClipSampler
-from keras_nonlocal.data.source import ClipSource, check_size
-from keras_nonlocal.lists.folders import is_video_file, read_folder
-from keras_nonlocal.lists.video_list import VideoList
+from keras_nonlocal.data.source import ClipSource, check_count, check_size
+from keras_nonlocal.lists.folders import read_folder
+from keras_nonlocal.lists.video_list import VideoList, check_video_list
 
 
 def training_clips(
@@ -120,6 +120,7 @@ def training_clips(
         scale = transforms.short_sides_of(max(check_size(size)))
     source = ClipSource(videos, sampler, size, scale, 1, True, clip_labels, decoder, probe, strict)
     index, count = _find_processes() if shard is None else _check_shard(shard)
+    check_count("batch_size", batch_size)
     if shard is None and batch_size % count:
         raise ValueError(
             f"`batch_size` must be a multiple of the number of processes ({count}). "
@@ -130,7 +131,7 @@ def training_clips(
             "`seed` must be given, the same in all processes, where several train together: they "
             "divide one order of the videos among them. Received: seed=None. Any integer will do."
         )
-    if seed is not None and (isinstance(seed, bool) or seed < 0):
+    if seed is not None and not (isinstance(seed, (int, np.integer)) and seed >= 0):
         raise ValueError(f"`seed` must be an integer from 0, or None. Received: seed={seed}.")
     if balance not in (None, "classes") or (balance and videos.multi_label):
         raise ValueError(
@@ -149,9 +150,7 @@ def training_clips(
         source,
         order,
         label_mode,
-        transform=_make_transform(
-            videos.class_names if label_mode is not None else None, flip, color, augment
-        ),
+        transform=_make_transform(videos.class_names, label_mode is not None, flip, color, augment),
         mix=mix,
         class_weight=class_weight,
         drop_remainder=drop_remainder,
@@ -220,7 +219,7 @@ def evaluation_clips(
         )
     sampler = _make_sampler("num_clips", clip, num_clips, UniformClipSampler)
     readers = {"decoder": decoder, "probe": probe, "strict": strict}
-    source = ClipSource(videos, sampler, size, scale, num_crops, **readers)
+    source = ClipSource(videos, sampler, check_size(size), scale, num_crops, **readers)
     if shard == "auto":
         shard = _find_processes()
         shard = shard if shard[1] > 1 else None
@@ -261,9 +260,9 @@ def video_dataset_from_directory(
     from the start of each video, its middle. Frames keep their aspect ratio.
 
     Args:
-        directory: folder of class folders; with other `labels`, any folder of video files.
+        directory: folder of class folders; with other `labels`, any folder with videos below it.
         labels: `"inferred"` from the class folders, `None`, or a list of class numbers, one per
-            video file below `directory` in alphanumeric order.
+            video below `directory`, in the alphanumeric order of `os.walk`.
         label_mode: `"int"`; `"categorical"`, one-hot; `"binary"`, 0 and 1 as floats `(batch, 1)`;
             or `None`, clips alone.
         class_names: list of class folders, for another order than the alphanumeric one or some of
@@ -321,13 +320,15 @@ def video_dataset_from_directory(
                 f"{validation_split} of {len(order)} videos in {directory!r}."
             )
         chosen = videos.select(parts[part])
-        size = {"clip": clip, "size": image_size, "batch_size": batch_size or 1}
+        size = {"clip": clip, "size": image_size, "batch_size": batch_size}
+        if batch_size is None:
+            size["batch_size"] = 1
         if shuffle and part != "validation":
             draws = {"seed": seed, "drop_remainder": False}
             loader = training_clips(chosen, **size, **draws, label_mode=label_mode, **options)
         else:
             loader = evaluation_clips(chosen, **size, label_mode=label_mode, **options)
-        dataset = loader.dataset() if batch_size else loader.dataset().unbatch()
+        dataset = loader.dataset().unbatch() if batch_size is None else loader.dataset()
         # As Keras' own datasets of folders have them.
         dataset.class_names = None if labels is None else list(videos.class_names)
         dataset.file_paths = list(chosen.paths)
@@ -337,7 +338,10 @@ def video_dataset_from_directory(
 
 
 def _read_list(videos):
-    return read_videos(videos) if isinstance(videos, (str, os.PathLike)) else videos
+    if isinstance(videos, (str, os.PathLike)):
+        return read_videos(videos)
+    check_video_list(videos)
+    return videos
 
 
 def _make_sampler(name, clip, clips, kind):
@@ -354,17 +358,17 @@ def _make_sampler(name, clip, clips, kind):
     return kind(clip, clips)
 
 
-def _make_transform(class_names, flip, color, augment):
+def _make_transform(class_names, labeled, flip, color, augment):
     changes = [transforms.random_color(color, color, color)] if color else []
     change = transforms.compose(*changes, *([] if augment is None else [augment]))
     table = flip
-    if isinstance(flip, (bool, str)):
-        if flip not in ("auto", True, False):
-            raise ValueError(
-                '`flip` must be "auto", False, or a class number per class. '
-                f"Received: flip={flip!r}."
-            )
-        table = transforms.mirror_labels(class_names) if class_names else None
+    if np.ndim(flip) == 0 and flip in ("auto", True, False):
+        table = transforms.mirror_labels(class_names) if labeled and class_names else None
+    elif np.shape(flip) != (len(class_names),):
+        raise ValueError(
+            '`flip` must be "auto", False, or a class number per class, here '
+            f"{len(class_names)}. Received: flip={flip!r}."
+        )
     mirror = None if flip is False else transforms.random_flip(table)
 
     def apply(clip, label, seed):
@@ -420,29 +424,26 @@ def _list_directory(directory, labels, class_names):
         numbers = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
         chosen = videos.select(np.concatenate(parts))
         return dataclasses.replace(chosen, labels=numbers, class_names=class_names)
-    paths = [
-        os.path.join(folder, file)
-        for folder, _, files in sorted(os.walk(directory))
-        for file in sorted(files)
-        if is_video_file(file)
-    ]
-    if labels is not None and len(labels) != len(paths) or not paths:
-        raise ValueError(
-            "`labels` must have one class number per video file below `directory`. Received: "
-            f"{0 if labels is None else len(labels)} labels, {len(paths)} files in {directory!r}."
-        )
+    # The order of `os.walk`, as in Keras.
+    paths = sorted(read_folder(directory, labels=None).paths, key=os.path.split)
     if labels is None:
         return VideoList(paths)
+    if len(labels) != len(paths):
+        raise ValueError(
+            "`labels` must have one class number per video below `directory`. Received: "
+            f"{len(labels)} labels, {len(paths)} videos in {directory!r}."
+        )
     return VideoList(paths, labels, [str(label) for label in sorted(set(labels))])
 
 
 def _check_directory(labels, label_mode, class_names, shuffle, seed, validation_split, subset):
-    if labels not in ("inferred", None) and not isinstance(labels, (list, tuple)):
+    inferred = isinstance(labels, str) and labels == "inferred"
+    if not (inferred or labels is None or isinstance(labels, (list, tuple))):
         raise ValueError(
             '`labels` must be "inferred", None, or a list of class numbers. '
             f"Received: labels={labels!r}."
         )
-    if labels != "inferred" and class_names is not None:
+    if not inferred and class_names is not None:
         raise ValueError(
             '`class_names` goes with labels="inferred". '
             f"Received: labels={labels!r}, class_names={class_names}."

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_nonlocal import transforms
-from keras_nonlocal.data.source import check_share
+from keras_nonlocal.data.source import check_count, check_share
 from keras_nonlocal.data.workers import count_cores, shutdown_guard
 
 _LOG = logging.getLogger("keras_nonlocal")
@@ -53,9 +53,8 @@ class ClipLoader:
                 f"video). Received: on_error={on_error!r}."
             )
         check_share("max_error_rate", max_error_rate)
-        for name, value in (("workers", workers), ("batch_size", order.batch_size)):
-            if isinstance(value, bool) or value < 1:
-                raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}.")
+        check_count("workers", workers)
+        check_count("batch_size", order.batch_size)
         if drop_remainder and order.batch_size > order.num_samples:
             raise ValueError(
                 f"`batch_size` must not exceed the number of clips ({order.num_samples}). "
@@ -257,7 +256,8 @@ class ClipLoader:
         if class_weight is None:
             return None
         numbers = range(len(self.class_names))
-        if self.videos.multi_label or not all(number in numbers for number in class_weight):
+        known = isinstance(class_weight, dict) and all(n in numbers for n in class_weight)
+        if self.videos.multi_label or not known:
             raise ValueError(
                 "`class_weight` must have class numbers for keys, of a list of one label per "
                 f"video. Received: class_weight={class_weight} for {len(numbers)} classes."

@@ -4,6 +4,7 @@ import operator
 
 import numpy as np
 
+from keras_nonlocal.lists.video_list import check_video_list
 from keras_nonlocal.video.info import VideoInfo
 from keras_nonlocal.video.open import open_video, probe_video
 from keras_nonlocal.video.pyav import empty_pictures, resize_frames
@@ -66,6 +67,7 @@ class ClipSource:
                 "`sampler` must choose the frames of clips, as `UniformClipSampler` does. "
                 f"Received: sampler={sampler!r}. Pass for example RandomClipSampler('8x8')."
             )
+        check_video_list(videos)
         if len(videos) == 0:
             raise ValueError(
                 "`videos` must hold at least one video. Received: an empty list. Look at what was "
@@ -139,13 +141,17 @@ class ClipSource:
             what = "" if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: "
             raise ValueError(f"The video {path!r} cannot be read: {what}{error}") from error
 
-    def _read(self, index, generator):
-        video = self._open(index)
-        info, times = video.info, video.times
+    def choose_frames(self, index, video, generator):
+        """Returns the frame numbers of each clip of an open video, inside its segment."""
         first, stop = self._find_segment(index, video)
+        times = video.times
         if times is not None:
             times = times[first:stop] - times[first]
-        indices = first + self.sampler(stop - first, info.fps, generator, times)
+        return first + self.sampler(stop - first, video.info.fps, generator, times)
+
+    def _read(self, index, generator):
+        video = self._open(index)
+        indices = self.choose_frames(index, video, generator)
         low, high = self.scale
         short_side = None if low is None else int(generator.integers(low, high + 1))
         labels = np.stack([self.videos.labels[index]] * len(indices))
@@ -168,7 +174,7 @@ class ClipSource:
         if self.videos.segments is None:
             return 0, video.info.frames
         edges = self._edges(index, video, "segments")
-        start, end = self.videos.segments[index]
+        start, end = self.videos.segments[index].tolist()
         # A frame is used that begins to be shown within.
         first, stop = (int(i) for i in np.searchsorted(edges[:-1], (start, end)))
         if first == stop:
@@ -257,6 +263,12 @@ def check_scale(scale, size):
             "Lower `size` or raise `scale`."
         )
     return int(pair[0]), int(pair[1])
+
+
+def check_count(name, value):
+    """Raises a `ValueError` unless an argument is a positive integer."""
+    if not _is_count(value):
+        raise ValueError(f"`{name}` must be an integer from 1. Received: {name}={value!r}.")
 
 
 def check_share(name, value):

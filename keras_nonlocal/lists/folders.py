@@ -67,6 +67,11 @@ def read_folder(directory, class_names=None, labels="inferred"):
             "not a folder. Pass the folder above the class folders: `videos` of videos/run/1.mp4."
         )
     skipped = {}
+    if labels is None and class_names is not None:
+        raise ValueError(
+            '`class_names` goes with labels="inferred". '
+            f"Received: labels=None, class_names={class_names!r}."
+        )
     if labels is None:
         paths = _list_videos(directory, skipped)
         if not paths:

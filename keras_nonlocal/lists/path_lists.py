@@ -162,6 +162,13 @@ def _find_columns(file, rows, separator, columns):
         _check_columns(names.values(), columns)
         return [names.get(name, "_") for name in header], header
     named = _match_header(header)
+    files = [any(map(is_video_file, fields)) for _, fields in rows]
+    if not (named or set(header) & _PATHS) and files[1:] and not files[0] and all(files[1:]):
+        raise ValueError(
+            f"{file!r}, line 1: must name a video file, as all other rows do, or the columns. "
+            f"Received: {header}. Pass `columns` by these names, such as "
+            f"{dict(zip(header, ('path', 'label'), strict=False))}."
+        )
     if columns is not None:
         columns = columns.split() if isinstance(columns, str) else list(columns)
         _check_columns(columns, columns)

@@ -255,6 +255,15 @@ class VideoList:
         return segments
 
 
+def check_video_list(videos):
+    """Raises a `ValueError` unless `videos` is a `VideoList`."""
+    if not isinstance(videos, VideoList):
+        raise ValueError(
+            f"`videos` must be a `VideoList`. Received: {videos!r}. Read it by `read_folder` or "
+            "`read_list`, or make it of paths and labels."
+        )
+
+
 def check_class_names(names):
     """Returns names as a tuple; of a number of classes, their numbers as text."""
     if isinstance(names, (int, np.integer)) and not isinstance(names, bool) and names >= 0:
@@ -293,6 +302,7 @@ def split_videos(videos, validation=0.2, seed=0):
         )
     if not (isinstance(seed, (int, np.integer)) and seed >= 0):
         raise ValueError(f"`seed` must be an integer from 0. Received: seed={seed!r}.")
+    check_video_list(videos)
     videos.check_labeled("splitting by class")
     files = np.arange(len(videos))
     if videos.segments is not None:

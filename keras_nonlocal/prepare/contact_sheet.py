@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_nonlocal import transforms
 from keras_nonlocal.data.samplers import RandomClipSampler
+from keras_nonlocal.data.source import ClipSource
 from keras_nonlocal.prepare.inspect import class_names, open_listed
 
 # Pixels, but for the columns: frames shown per clip.
@@ -70,7 +71,7 @@ def draw_clips(videos, indices, clip, crop=224, seed=0):
         A list of `DrawnClip`, and a dictionary from the indices of videos that cannot be decoded to
         the reasons.
     """
-    sample = RandomClipSampler(clip)
+    source = ClipSource(videos, RandomClipSampler(clip))
     low, high = transforms.short_sides_of(crop)
     cut = transforms.random_crop(crop)
     clips, faults = [], {}
@@ -79,8 +80,7 @@ def draw_clips(videos, indices, clip, crop=224, seed=0):
         generator = np.random.default_rng((seed, index))
         try:
             video = open_listed(videos, index)
-            info = video.info
-            (places,) = sample(info.frames, info.fps, generator, video.times)
+            (places,) = source.choose_frames(index, video, generator)
             frames = video.decode(places, int(generator.integers(low, high + 1)))
         except (OSError, ValueError) as fault:
             faults[index] = " ".join(str(fault).splitlines())

@@ -170,7 +170,8 @@ def _check_clips(name, model, clips):
     for axis, (given, taken) in enumerate(zip(shape, wanted, strict=True)):
         if axis and None not in (given, taken) and given != taken:
             what = _AXES[axis] if len(wanted) == len(_AXES) else f"size in axis {axis}"
-            way_out = {"frames": "`clip`", "height": "`crop`", "width": "`crop`"}.get(what, "size")
+            size = "`size` (the `crop` of a recipe)"
+            way_out = {"frames": "`clip`", "height": size, "width": size}.get(what, "size")
             raise ValueError(
                 f"`{name}` must give batches of {taken} {what}, which the model {model.name!r} "
                 f"takes. Received: {given} {what}. Give both the same {way_out}, or build the "

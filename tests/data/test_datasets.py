@@ -1,5 +1,7 @@
 """`video_dataset_from_directory` beside `keras.utils.image_dataset_from_directory`."""
 
+import shutil
+
 import keras
 import numpy as np
 import PIL.Image
@@ -100,7 +102,9 @@ def test_without_a_batch_size_single_clips_come(directory, capsys):
     "options, message",
     [
         ({"labels": "infer"}, '`labels` must be "inferred", None, or a list'),
-        ({"labels": [0, 1]}, "one class number per video file.* Received: 2 labels, 10 files"),
+        ({"labels": np.zeros(10, int)}, '`labels` must be "inferred", None, or a list'),
+        ({"labels": [0, 1]}, "one class number per video.* Received: 2 labels, 10 videos"),
+        ({"batch_size": 0}, "`batch_size` must be an integer from 1"),
         ({"labels": [0] * 10, "class_names": ["a"]}, '`class_names` goes with labels="inferred"'),
         ({"class_names": ["run", "swim"]}, "`class_names` must be names of class folders"),
         ({"label_mode": "one-hot"}, '`label_mode` must be "int"'),
@@ -116,4 +120,32 @@ def test_without_a_batch_size_single_clips_come(directory, capsys):
 )
 def test_arguments_that_do_not_fit_are_refused(options, message, directory):
     with pytest.raises(ValueError, match=message):
-        video_dataset_from_directory(directory, **options, **OPTIONS)
+        video_dataset_from_directory(directory, **{**OPTIONS, **options})
+
+
+def test_listed_labels_go_in_the_order_of_keras(directory, tmp_path):
+    """Files of a folder come before those of the folders in it; hidden ones do not count."""
+    picture = PIL.Image.new("RGB", (32, 32))
+    for name in ("b/z", "b/c", "b/a/x", "b.c/y", "w", ".v", "f/.g/u"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(directory / "jump" / "0.mp4", tmp_path / f"{name}.mp4")
+        if "/." not in f"/{name}":
+            picture.save(tmp_path / f"{name}.png")
+    labels = [0, 1, 2, 0, 1]
+    options = {"shuffle": False, "verbose": False, "batch_size": 5}
+    ours = video_dataset_from_directory(tmp_path, labels, clip="2x2", image_size=32, **options)
+    theirs = keras.utils.image_dataset_from_directory(tmp_path, None, None, **options)
+    assert names_of(ours.file_paths) == names_of(theirs.file_paths) == ["w", "c", "z", "y", "x"]
+    assert next(iter(ours))[1].numpy().tolist() == labels
+
+
+def test_unlabeled_folders_may_be_urls_or_hold_folders_of_frames(directory, tmp_path):
+    dataset = video_dataset_from_directory(f"file://{directory}", labels=None, **OPTIONS)
+    assert len(dataset.file_paths) == 10 and next(iter(dataset)).shape == (4, 2, 32, 32, 3)
+    (tmp_path / "v").mkdir()
+    for number in range(4):
+        PIL.Image.new("RGB", (48, 40), (40,) * 3).save(tmp_path / "v" / f"{number}.png")
+    dataset = video_dataset_from_directory(tmp_path, labels=None, **OPTIONS)
+    assert next(iter(dataset)).numpy().tolist() == np.full((1, 2, 32, 32, 3), 40).tolist()
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
+        video_dataset_from_directory(tmp_path / "none", labels=None, **OPTIONS)

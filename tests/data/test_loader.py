@@ -566,7 +566,10 @@ def test_two_processes_share_training_and_validation():
     [
         ({"clips_per_video": 0}, "`clips_per_video` must be at least 1"),
         ({"batch_size": 12}, r"`batch_size` must not exceed the number of clips \(11\)"),
-        ({"batch_size": 0}, "`batch_size` must be at least 1. Received: batch_size=0"),
+        ({"batch_size": 0}, "`batch_size` must be an integer from 1. Received: batch_size=0"),
+        ({"batch_size": None}, "`batch_size` must be an integer from 1. Received: batch_size=None"),
+        ({"batch_size": 4.0}, "`batch_size` must be an integer from 1. Received: batch_size=4.0"),
+        ({"videos": ["a.mp4"]}, r"`videos` must be a `VideoList`.*\['a.mp4'\]"),
         (
             {"clip": RandomClipSampler("4x2"), "clips_per_video": 2},
             "must be left out beside a sampler",
@@ -574,9 +577,14 @@ def test_two_processes_share_training_and_validation():
         ({"clip": "4 by 2"}, "must be written as frames x stride"),
         ({"size": 64, "scale": 36}, r"`size` must not exceed the resized short side \(36\)"),
         ({"flip": "always"}, '`flip` must be "auto", False'),
+        ({"flip": None}, '`flip` must be "auto", False.*flip=None'),
+        ({"flip": [1, 0]}, r"a class number per class, here 3.*flip=\[1, 0\]"),
+        ({"flip": [0, 1, 2, 3]}, r"a class number per class, here 3.*flip=\[0, 1, 2, 3\]"),
         ({"balance": True}, '`balance` must be None, or "classes"'),
         ({"seed": -1}, "`seed` must be an integer from 0, or None. Received: seed=-1"),
-        ({"workers": 0}, "`workers` must be at least 1. Received: workers=0"),
+        ({"seed": 1.5}, "`seed` must be an integer from 0, or None. Received: seed=1.5"),
+        ({"workers": 0}, "`workers` must be an integer from 1. Received: workers=0"),
+        ({"workers": 1.5}, "`workers` must be an integer from 1. Received: workers=1.5"),
         ({"on_error": "ignore"}, "`on_error` must be 'raise' .*or 'skip'.*on_error='ignore'"),
         ({"on_error": "skip", "max_error_rate": 5}, "`max_error_rate` must be a share .*=5"),
         ({"shard": (2, 2), "seed": 1}, r"`shard` must be a pair .*Received: shard=\(2, 2\)"),
@@ -585,17 +593,19 @@ def test_two_processes_share_training_and_validation():
         ({"label_mode": "binary"}, "goes with two classes.* Received: 3 classes"),
         ({"label_mode": None, **MIXED}, "`label_mode` must not be None with `mix`"),
         ({"class_weight": {3: 1.0}}, "`class_weight` must have class numbers for keys"),
+        ({"class_weight": [1.0, 2.0, 1.0]}, "`class_weight` must have class numbers for keys"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else value,
 )
 def test_arguments_of_trainings_that_do_not_fit_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        training_clips(videos_of(), **{**SMALL, **options})
+        training_clips(**{"videos": videos_of(), **SMALL, **options})
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
+        ({"size": None}, "`size` must be a positive number of pixels.*size=None"),
         ({"num_clips": 0}, "`num_clips` must be at least 1"),
         ({"num_crops": 2}, "`num_crops` must be 1, or 3"),
         ({"scale": (36, 40)}, "`scale` must be one number of pixels for evaluation"),
@@ -603,7 +613,7 @@ def test_arguments_of_trainings_that_do_not_fit_are_refused(options, message):
             {"clip": UniformClipSampler("4x2"), "num_clips": 2},
             "`num_clips` must be left out beside",
         ),
-        ({"batch_size": 0}, "`batch_size` must be at least 1"),
+        ({"batch_size": 0}, "`batch_size` must be an integer from 1"),
         ({"shard": 3}, "`shard` must be a pair"),
     ],
     ids=str,

@@ -112,6 +112,8 @@ def test_read_folder_lists_videos_without_labels(tmp_path):
     assert list(videos.skipped) == [".txt"]
     with pytest.raises(ValueError, match='`labels` must be "inferred" or None'):
         read_folder(tmp_path, labels="no")
+    with pytest.raises(ValueError, match='`class_names` goes with labels="inferred"'):
+        read_folder(tmp_path, class_names=["a"], labels=None)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="must hold videos. Received: none"):
         read_folder(tmp_path / "empty", labels=None)

@@ -247,6 +247,11 @@ def test_split_share_must_be_a_share(share):
         split_videos(videos_of(2, 2), validation=share)
 
 
+def test_split_takes_no_paths():
+    with pytest.raises(ValueError, match="`videos` must be a `VideoList`. Received: 'videos'"):
+        split_videos("videos")
+
+
 def test_split_divides_videos_of_several_classes_as_a_whole():
     parts = split_videos(full_list(), validation=0.4)
     assert [len(part) for part in parts] == [2, 1]

@@ -159,6 +159,18 @@ def test_videos_of_one_length_begin_at_places_of_their_own(videos):
     assert len({clip.indices[0] for clip in clips}) > 1
 
 
+def test_clips_lie_inside_their_segment(videos):
+    segments = [(2, 5), (1, 4)] * 4
+    listed = VideoList(
+        [videos.paths[0]] * 8, [0] * 8, ["any"], segments=segments, time_unit="frames"
+    )
+    clips, _ = contact_sheet.draw_clips(listed, range(8), "2x1", 32)
+    for clip, (start, end) in zip(clips, segments, strict=True):
+        assert start <= clip.indices.min() and clip.indices.max() < end
+        expected = 10 + 4 * clip.indices
+        np.testing.assert_allclose(clip.frames.mean(axis=(1, 2, 3)), expected, atol=2)
+
+
 def test_a_video_that_cannot_be_decoded_is_told(videos, tmp_path):
     broken = VideoList([tmp_path / "a.mp4", videos.paths[0]], [0, 0], ["any"])
     clips, faults = contact_sheet.draw_clips(broken, [0, 1], "2x2", 32)
