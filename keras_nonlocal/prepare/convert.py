@@ -300,7 +300,7 @@ def convert_video(plan, video):
         if not fps:
             raise ValueError(
                 f"The video {plan.videos.paths[video]!r} has no frame rate, so it cannot be "
-                f"reduced to {plan.fps} frames per second. Leave out `fps`, or the video."
+                f"reduced to {plan.fps:g} frames per second. Leave out `fps`, or the video."
             )
         if fps > plan.fps:
             frames, fps = _thin(frames, plan.fps / fps), plan.fps

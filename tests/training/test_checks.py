@@ -83,7 +83,7 @@ MISTAKES = {
     ),
     "another crop": (
         {"shape": (4, 48, 48, 3)},
-        "batches of 32 height.* Received: 48 height. Give both the same `crop`",
+        "batches of 32 height.* Received: 48 height. Give both the same `size`",
     ),
     "grey": ({"shape": (4, 32, 32, 1)}, "batches of 3 channels.* Received: 1 channels"),
     "views": ({"shape": (3, *SHAPE)}, "Received: (2, 3, 4, 32, 32, 3). Take one clip a video"),
