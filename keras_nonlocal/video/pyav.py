@@ -57,9 +57,10 @@ def open_stream(source, strict=True, is_cut=False, decoder=""):
             if strict:
                 context.options = {"err_detect": _CHECKS if is_cut else _CHECKS + "+explode"}
             yield VideoStream(name, opened, container, streams[0], context)
-    except MemoryError:
-        raise
     except Exception as error:
+        # A damaged file makes libav ask for more memory than there is; Python's own is another.
+        if isinstance(error, MemoryError) and not isinstance(error, av.FFmpegError):
+            raise
         # libav's own errors name the file, too, but may be of any kind.
         if repr(name) in str(error) and not isinstance(error, av.FFmpegError):
             raise

@@ -3,6 +3,7 @@
 import concurrent.futures
 import fractions
 import os
+import re
 import tracemalloc
 
 import av
@@ -11,7 +12,7 @@ import pytest
 
 from keras_nonlocal.data import decode_frames, probe_video
 from keras_nonlocal.video.open import VideoFile
-from keras_nonlocal.video.pyav import fit_size, resize_frames
+from keras_nonlocal.video.pyav import fit_size, open_stream, resize_frames
 from tests.made_videos import REAL_CLIPS, decode_whole, moving_bars, write
 
 KINDS = {
@@ -570,3 +571,13 @@ def test_the_mean_rate_is_that_of_the_frames_that_are_there(tmp_path, suffix):
     times = np.concatenate([np.arange(20), 20 + 20 * np.arange(10)])
     path = write(tmp_path / f"variable.{suffix}", moving_bars(30, 48, 64), times=times)
     assert probe_video(path).fps == pytest.approx(30 / 2.2, rel=0.1)
+
+
+def test_memory_that_a_damaged_file_asks_for_is_its_fault(video):
+    """libav reports sizes that no machine has as missing memory; Python's own error stays."""
+    with pytest.raises(ValueError, match=re.escape(repr(str(video)))):
+        with open_stream(str(video), strict=True):
+            raise av.error.MemoryError(12, "Cannot allocate memory")
+    with pytest.raises(MemoryError):
+        with open_stream(str(video), strict=True):
+            raise MemoryError
